@@ -2,16 +2,17 @@
 import { useState } from 'preact/hooks';
 import type { Directory } from './directory.js';
 import { SearchIcon } from './icons.js';
+import type { ListQuery } from './list-query.js';
 import { loadPart } from './load-part.js';
-import type { Go, Route } from './route.js';
+import type { Go } from './route.js';
 
 export interface AttributeSearchProps {
   readonly directory: Directory;
-  readonly route: Route;
+  readonly query: ListQuery;
   readonly go: Go;
 }
 
-export function AttributeSearch({ directory, route: { query, filter }, go }: AttributeSearchProps) {
+export function AttributeSearch({ directory, query: { query, filter }, go }: AttributeSearchProps) {
   const [problem, setProblem] = useState('');
   const search = async () => {
     try {
@@ -24,11 +25,11 @@ export function AttributeSearch({ directory, route: { query, filter }, go }: Att
     }
   };
   return (
-    <div class="line wrap attribute-search">
-      <button type="button" class="button small" onClick={() => void search()}>
+    <>
+      <button type="button" class="button primary" onClick={() => void search()}>
         <SearchIcon />
         <span class="truncate">
-          Search attributes for “<bdi>{query}</bdi>”
+          Search attributes for “<bdi>{query.trim()}</bdi>”
         </span>
       </button>
       {problem !== '' && (
@@ -36,6 +37,6 @@ export function AttributeSearch({ directory, route: { query, filter }, go }: Att
           {problem}
         </p>
       )}
-    </div>
+    </>
   );
 }

@@ -1,6 +1,7 @@
 /** Shows the value of an attribute to be read: links, days and times in the user's language, nested values folded. */
+import { Fragment } from 'preact';
 import { useState } from 'preact/hooks';
-import { isDate, isLink } from './attributes.js';
+import { isDate, isLink, sortedByKey } from './attributes.js';
 import { formatCount } from './format.js';
 import type { JsonValue } from './user-fields.js';
 
@@ -66,8 +67,22 @@ function ListValue({ items }: { items: readonly JsonValue[] }) {
   );
 }
 
+/** A key, which may break after the marks that separate its words. */
+export function AttributeKey({ text }: { text: string }) {
+  return (
+    <>
+      {text.split(/(?<=[_.\-/])(?=[^_.\-/])/).map((part, index) => (
+        <Fragment key={index}>
+          {index > 0 && <wbr />}
+          {part}
+        </Fragment>
+      ))}
+    </>
+  );
+}
+
 function NestedValue({ value }: { value: JsonValue[] | { [key: string]: JsonValue } }) {
-  const entries = Object.entries(value);
+  const entries = Array.isArray(value) ? Object.entries(value) : sortedByKey(value);
   if (entries.length === 0) return <em class="faint">Empty</em>;
   const noun = Array.isArray(value) ? 'item' : 'field';
   return (
@@ -79,7 +94,7 @@ function NestedValue({ value }: { value: JsonValue[] | { [key: string]: JsonValu
       <dl class="facts">
         {entries.map(([key, item]) => (
           <div key={key}>
-            <dt dir="auto">{Array.isArray(value) ? Number(key) + 1 : key}</dt>
+            <dt dir="auto">{Array.isArray(value) ? Number(key) + 1 : <AttributeKey text={key} />}</dt>
             <dd>
               <AttributeValue value={item} />
             </dd>

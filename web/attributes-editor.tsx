@@ -1,7 +1,7 @@
 /** The rows in which a user edits attributes. It keeps no state, and passes each change to its parent. */
 import { useId, useRef } from 'preact/hooks';
 import { AttributeInput } from './attribute-input.js';
-import { AttributeValue } from './attribute-value.js';
+import { AttributeKey, AttributeValue } from './attribute-value.js';
 import {
   type AttributeProblem,
   type AttributeRow,
@@ -10,6 +10,7 @@ import {
   newRow,
   withType,
 } from './attributes.js';
+import { violationText } from './user-fields.js';
 
 export interface AttributesEditorProps {
   readonly rows: readonly AttributeRow[];
@@ -67,7 +68,7 @@ export function AttributesEditor(props: AttributesEditorProps) {
       ))}
       {problem === undefined ? null : (
         <p class="error" id={problemId}>
-          Attributes {problem}
+          {violationText('Attributes', problem)}
         </p>
       )}
       {isReadOnly ? null : (
@@ -122,7 +123,7 @@ function AttributeFields({ row, number, problem, isReadOnly, onChange, onRemove 
         />
       ) : (
         <span class="attribute-key" dir="auto">
-          {row.key === '' ? <em>(empty key)</em> : row.key}
+          {row.key === '' ? <em>(empty key)</em> : <AttributeKey text={row.key} />}
         </span>
       )}
       {isReadOnly ? (

@@ -45,7 +45,7 @@ export function newRow(): AttributeRow {
 }
 
 /** Attributes have no order on the wire, so the page orders them. */
-export function sortedByKey(attributes: JsonObject): [string, JsonValue][] {
+export function sortedByKey<Value>(attributes: Readonly<Record<string, Value>>): [string, Value][] {
   return Object.entries(attributes).sort(([a], [b]) => keyOrder.compare(a, b));
 }
 
@@ -53,13 +53,13 @@ export function attributeRowsOf(attributes: JsonObject): AttributeRow[] {
   return sortedByKey(attributes).map(([key, value]) => ({
     id: ++idLast,
     key,
-    type: typeOf(value),
+    type: attributeTypeOf(value),
     text: textOf(value),
     untouched: { value },
   }));
 }
 
-function typeOf(value: JsonValue): AttributeType {
+export function attributeTypeOf(value: JsonValue): AttributeType {
   if (value === null) return 'null';
   if (typeof value === 'string') return isDate(value) ? 'date' : isLink(value) ? 'link' : 'text';
   if (Array.isArray(value)) return isListOfLines(value) ? 'list' : 'json';

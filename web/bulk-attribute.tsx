@@ -1,12 +1,12 @@
 /** Sets or removes one attribute of many users. The toast after it can undo that. */
-import { useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { AttributeInput } from './attribute-input.js';
 import {
   type AttributeRow,
   type AttributeType,
   attributeTypes,
   newRow,
   readAttributes,
-  withText,
   withType,
 } from './attributes.js';
 import { BulkResult, BulkRunning, StopButton } from './bulk-report.js';
@@ -16,7 +16,7 @@ import { type AttributeChange, type Changed, writeAttribute } from './bulk-write
 import { Dialog } from './dialog.js';
 import type { Directory } from './directory.js';
 import { showToast } from './toasts.js';
-import { useAttributeKeys } from './use-attribute-keys.js';
+import { type KnownAttributes, useAttributeTypes } from './use-attribute-types.js';
 import { type RunOptions, useBulk } from './use-bulk.js';
 
 export interface BulkDialogProps {
@@ -31,8 +31,10 @@ export interface BulkDialogProps {
 const undoMax = 100_000;
 
 export function BulkAttributeDialog({ directory, target, onClose, onChanged }: BulkDialogProps) {
-  const keys = useAttributeKeys(directory, target);
+  const known = useAttributeTypes(directory, target, { includesNewest: true });
   const [row, setRow] = useState<AttributeRow>(newRow);
+  // The attributes may be known only after the key was typed.
+  useEffect(() => setRow((before) => withKey(before, before.key, known)), [known]);
   const [removes, setRemoves] = useState(false);
   // A second try has only the users for whom the first one failed.
   const [current, setCurrent] = useState(target);
@@ -66,6 +68,7 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged }: B
     void run(failedIds === undefined ? target : targetOfIds(failedIds, target), change);
   };
   const verb = removes ? 'Remove' : 'Set';
+  const wasStopped = step.kind === 'report' && !step.report.isWhole && step.report.problem === '';
   return (
     <Dialog
       title={`Change an attribute of ${describeTarget(target)}`}
@@ -80,7 +83,7 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged }: B
               {step.kind === 'report' ? 'Close' : 'Cancel'}
             </button>
             <button type="submit" class="button primary">
-              {step.kind === 'report' ? 'Try again' : `${verb} for ${describeTarget(target)}`}
+              {step.kind === 'form' ? `${verb} for ${describeTarget(target)}` : wasStopped ? 'Continue' : 'Try again'}
             </button>
           </>
         )
@@ -88,7 +91,7 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged }: B
     >
       <div class="stack" ref={bodyRef}>
         {step.kind === 'form' ? (
-          <Form {...{ row, removes, problem, keys }} onRow={setRow} onRemoves={setRemoves} />
+          <Form {...{ row, removes, problem, known }} onRow={setRow} onRemoves={setRemoves} />
         ) : step.kind === 'running' ? (
           <BulkRunning activity={`${removes ? 'Removing' : 'Setting'} “${row.key}”`} count={current.count} {...step} />
         ) : (
@@ -152,15 +155,14 @@ interface FormProps {
   readonly row: AttributeRow;
   readonly removes: boolean;
   readonly problem: ChangeProblem | undefined;
-  readonly keys: readonly string[];
+  readonly known: KnownAttributes;
   onRow(row: AttributeRow): void;
   onRemoves(removes: boolean): void;
 }
 
-function Form({ row, removes, problem, keys, onRow, onRemoves }: FormProps) {
+function Form({ row, removes, problem, known, onRow, onRemoves }: FormProps) {
   const id = useId();
-  const invalid = (part: ChangeProblem['part']) =>
-    problem?.part === part ? { 'aria-invalid': true, 'aria-describedby': `${id}-problem` } : {};
+  const keyProblem = problem?.part === 'key' ? problem : undefined;
   return (
     <>
       <div class="field">
@@ -184,19 +186,17 @@ function Form({ row, removes, problem, keys, onRow, onRemoves }: FormProps) {
           autocomplete="off"
           data-focus
           value={row.key}
-          onInput={(event) => onRow({ ...row, key: event.currentTarget.value })}
-          {...invalid('key')}
+          onInput={(event) => onRow(withKey(row, event.currentTarget.value, known))}
+          {...invalidIf(keyProblem, id)}
         />
         <datalist id={`${id}-keys`}>
-          {keys.map((key) => (
+          {[...known.keys()].map((key) => (
             <option key={key} value={key} />
           ))}
         </datalist>
+        <Problem problem={keyProblem} id={id} />
       </div>
-      {removes ? null : <ValueFields row={row} id={id} invalid={invalid('value')} onRow={onRow} />}
-      <p class="error" id={`${id}-problem`} role="alert">
-        {problem?.message}
-      </p>
+      {removes ? null : <ValueFields row={row} id={id} problem={problem} onRow={onRow} />}
       <p class="hint">
         {removes ? 'Users without the attribute stay as they are. ' : ''}You can undo this for ten seconds after it is
         done.
@@ -205,16 +205,34 @@ function Form({ row, removes, problem, keys, onRow, onRemoves }: FormProps) {
   );
 }
 
+/** A value of another type than before would break what reads the attribute. The type can still be changed. */
+function withKey(row: AttributeRow, key: string, known: KnownAttributes): AttributeRow {
+  const type = known.get(key) ?? row.type;
+  return { ...(type === row.type || type === 'null' ? row : withType(row, type)), key };
+}
+
+function invalidIf(problem: ChangeProblem | undefined, id: string) {
+  return problem === undefined ? {} : { 'aria-invalid': true, 'aria-describedby': `${id}-problem` };
+}
+
+function Problem({ problem, id }: { problem: ChangeProblem | undefined; id: string }) {
+  if (problem === undefined) return null;
+  return (
+    <p class="error" id={`${id}-problem`} role="alert">
+      {problem.message}
+    </p>
+  );
+}
+
 interface ValueFieldsProps {
   readonly row: AttributeRow;
   readonly id: string;
-  readonly invalid: Record<string, unknown>;
+  readonly problem: ChangeProblem | undefined;
   onRow(row: AttributeRow): void;
 }
 
-function ValueFields({ row, id, invalid, onRow }: ValueFieldsProps) {
-  const onText = (event: { currentTarget: { value: string } }) => onRow(withText(row, event.currentTarget.value));
-  const field = { id: `${id}-value`, class: 'input', value: row.text, ...invalid };
+function ValueFields({ row, id, problem, onRow }: ValueFieldsProps) {
+  const valueProblem = problem?.part === 'value' ? problem : undefined;
   const types = Object.entries(attributeTypes) as [AttributeType, string][];
   return (
     <>
@@ -238,22 +256,13 @@ function ValueFields({ row, id, invalid, onRow }: ValueFieldsProps) {
       </div>
       {row.type === 'null' ? null : (
         <div class="field">
-          <label for={`${id}-value`}>Value</label>
-          {row.type === 'boolean' ? (
-            <select {...field} value={row.text === 'true' ? 'true' : 'false'} onChange={onText}>
-              <option value="true">True</option>
-              <option value="false">False</option>
-            </select>
-          ) : row.type === 'json' ? (
-            <textarea {...field} class="input mono" rows={3} onInput={onText} />
-          ) : (
-            <input
-              {...field}
-              inputMode={row.type === 'number' ? 'decimal' : 'text'}
-              autocomplete="off"
-              onInput={onText}
-            />
-          )}
+          <span class="label" aria-hidden="true">
+            Value
+          </span>
+          <div>
+            <AttributeInput row={row} label="Value" invalid={invalidIf(valueProblem, id)} onChange={onRow} />
+          </div>
+          <Problem problem={valueProblem} id={id} />
         </div>
       )}
     </>

@@ -62,7 +62,7 @@ export function BulkResult({ report, participle }: BulkResultProps) {
   return (
     <>
       <p class={isGood ? 'notice success' : 'notice warning'} role="status" tabIndex={-1} data-first>
-        {isWhole ? '' : 'Ended early. '}
+        {isWhole ? '' : problem === '' ? 'Stopped. ' : 'Ended early. '}
         {usersText(changed)} {participle}
         {unchanged === 0 ? '' : `, ${formatCount(unchanged)} unchanged`}
         {failures.length === 0 ? '' : `, ${formatCount(failures.length)} failed`}.

@@ -38,6 +38,7 @@ export function Chart({ title, lines, times, spanMs, format, unit = 1, children 
     <section class="card chart" aria-label={title}>
       <h3>{title}</h3>
       <p class="chart-now">
+        {nows.length === 0 && <strong>–</strong>}
         {nows.map(({ label, now }, index) => (
           <span key={label}>
             {label === '' ? null : (

@@ -166,10 +166,15 @@ function DraftValues({ draft, sample, onChange, onApply }: DraftValuesProps) {
 
 const isDate = (operator: Operator) => operator === 'before' || operator === 'since' || operator === 'within';
 
+/** So few numbers are read as a scale. Of more, the most frequent are more useful. */
+const orderedMax = 20;
+
 function suggestionsFor({ path, kind }: ChipDraft, sample: UserSample | undefined): readonly SampledValue[] {
   // Hardly any two users share an email or an id.
   if (kind === 'email' || kind === 'id') return [];
-  return sample?.fields.find((field) => isSamePath(field.path, path))?.values ?? [];
+  const values = sample?.fields.find((field) => isSamePath(field.path, path))?.values ?? [];
+  if (kind !== 'number' || values.length > orderedMax) return values;
+  return values.toSorted((a, b) => Number(a.value) - Number(b.value));
 }
 
 interface SearchedAttributesProps {
@@ -182,7 +187,7 @@ interface SearchedAttributesProps {
 function SearchedAttributes({ draft, all, onChange }: SearchedAttributesProps) {
   const chosen = [draft.path, ...draft.others];
   return (
-    <fieldset class="choices searched">
+    <fieldset class="searched">
       <legend class="faint">Search in</legend>
       {all.map((path) => {
         const isChosen = chosen.some((each) => isSamePath(each, path));

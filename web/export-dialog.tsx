@@ -9,7 +9,7 @@ import { download, openSink, readUsers, writeUsers } from './export-users.js';
 import { formatCount } from './format.js';
 import { selectsAll } from './list-query.js';
 import { describeFailure } from './save-user.js';
-import { useAttributeKeys } from './use-attribute-keys.js';
+import { useAttributeTypes } from './use-attribute-types.js';
 
 export interface ExportDialogProps {
   readonly directory: Directory;
@@ -29,7 +29,7 @@ export function ExportDialog({ directory, target, onClose }: ExportDialogProps) 
   const { step, run, stop } = useExport(directory, target);
   const [format, setFormat] = useState<ExportFormat>('csv');
   const [chosen, setChosen] = useState(allFields);
-  const keys = useAttributeKeys(directory, target);
+  const keys = [...useAttributeTypes(directory, target).keys()];
   const id = useId();
   const columns = [...exportFields.map(([path]) => path), ...keys.map((key) => `attributes.${key}`)];
   const canRun = step.kind !== 'running' && chosen.size > 0;
@@ -212,7 +212,7 @@ function ColumnChoice({ keys, chosen, onChange }: ColumnChoiceProps) {
           onChange(next);
         }}
       />
-      <span class="truncate" dir="auto">
+      <span class="truncate" dir="auto" title={label}>
         {label}
       </span>
     </label>

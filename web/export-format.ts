@@ -85,7 +85,7 @@ function attributeKeyOf(column: string): string | undefined {
 
 const labels: Readonly<Record<string, string>> = {
   id: 'ID',
-  attributes: 'All attributes, as JSON',
+  attributes: 'Attributes, as JSON',
   display_name: 'Display name',
   create_time: 'Created',
   update_time: 'Updated',

@@ -79,8 +79,21 @@ export function ExpressionField(props: ExpressionFieldProps) {
     <div class="expression">
       <div class="expression-line">
         <div class={`expression-box${shown === undefined ? '' : ' invalid'}`} ref={host} />
+        {draft !== '' && (
+          <button
+            type="button"
+            class="button quiet small"
+            onClick={() => {
+              editor.current?.setText('');
+              send('');
+              editor.current?.focus();
+            }}
+          >
+            Clear
+          </button>
+        )}
         <button type="button" class="button quiet small" disabled={!canBeChips} onClick={onChips}>
-          Back to chips
+          Back to conditions
         </button>
       </div>
       {isFailed && <p class="error">The editor could not be loaded. Reload the page.</p>}
@@ -88,7 +101,7 @@ export function ExpressionField(props: ExpressionFieldProps) {
         <p class="hint">
           {canBeChips
             ? 'Enter applies the expression. Ctrl+Space lists fields and functions.'
-            : 'This filter cannot be shown as chips.'}
+            : 'This filter cannot be shown as separate conditions.'}
         </p>
       )}
     </div>

@@ -107,7 +107,10 @@ function sortOf({ orders }: Column, orderBy: string): 'ascending' | 'descending'
 }
 
 function SelectAll({ selection, total }: { selection: Selection; total: number | undefined }) {
-  const isWhole = selection.isAll && selection.excluded.size === 0;
+  // Also if each user was selected alone.
+  const isWhole =
+    !selection.isEmpty &&
+    (total === undefined ? selection.isAll && selection.excluded.size === 0 : selection.count(total) === total);
   return (
     <label class="check">
       <input

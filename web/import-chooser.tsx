@@ -1,6 +1,5 @@
 /** The first step of an import: the user chooses a file, and sees why the previous one could not be read. */
 import { useId, useState } from 'preact/hooks';
-import { writablePaths } from '../src/fields.js';
 import { EncodingSelect } from './encoding-select.js';
 
 export interface ChooseProblem {
@@ -59,9 +58,8 @@ export function ImportChooser({ problem, onChoose }: ImportChooserProps) {
           }}
         />
         <p class="hint" id={`${id}-hint`}>
-          Choose a file or drop it here. Its first line names the columns: {writablePaths.join(', ')} (a JSON object)
-          and attributes.KEY for one attribute. Common names such as Surname or E-Mail Address are recognized. You can
-          check and change the columns before the import.
+          Choose a file or drop it here. Its first line names the columns, such as First name, Surname, E-mail or
+          Department. You choose the meaning of each column before the import.
         </p>
       </div>
     </>

@@ -15,7 +15,7 @@ function stateOf({ bytes, built }: ListIndexActivity): string {
 
 export function IndexTable({ indexes }: { indexes: readonly ListIndexActivity[] }) {
   return (
-    <section class="indexes" aria-labelledby="indexes-title">
+    <section class="card indexes" aria-labelledby="indexes-title">
       <h3 id="indexes-title">Indexes for lists</h3>
       <table class="table numeric">
         <thead>

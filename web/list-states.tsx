@@ -1,22 +1,25 @@
 /** Shows, instead of rows, that the list loads, that it is empty, or why it cannot be shown. */
+import { AttributeSearch } from './attribute-search.js';
 import type { CallError } from './call-error.js';
 import type { Caller } from './caller.js';
+import type { Directory } from './directory.js';
 import { EmptyState } from './empty-state.js';
 import { ImportIcon, OfflineIcon, PlusIcon, SearchIcon, UsersIcon, WarningIcon } from './icons.js';
 import { type ListQuery, selectsAll } from './list-query.js';
 import type { Go } from './route.js';
 
 export interface EmptyListProps {
+  readonly directory: Directory;
   readonly query: ListQuery;
   readonly go: Go;
   readonly caller: Caller;
 }
 
-export function EmptyList({ query, go, caller }: EmptyListProps) {
-  return selectsAll(query) ? <NoUsers go={go} caller={caller} /> : <NoMatches query={query} go={go} />;
+export function EmptyList({ query, caller, ...props }: EmptyListProps) {
+  return selectsAll(query) ? <NoUsers go={props.go} caller={caller} /> : <NoMatches query={query} {...props} />;
 }
 
-function NoUsers({ go, caller }: Omit<EmptyListProps, 'query'>) {
+function NoUsers({ go, caller }: Pick<EmptyListProps, 'go' | 'caller'>) {
   const mayCreate = caller.may('createUser');
   const mayImport = caller.may('batchCreateUsers');
   return (
@@ -51,7 +54,8 @@ function NoUsers({ go, caller }: Omit<EmptyListProps, 'query'>) {
   );
 }
 
-function NoMatches({ query: { query, filter }, go }: Omit<EmptyListProps, 'caller'>) {
+function NoMatches({ directory, query: listQuery, go }: Omit<EmptyListProps, 'caller'>) {
+  const { query, filter } = listQuery;
   const hasBoth = query !== '' && filter !== '';
   return (
     <EmptyState
@@ -59,8 +63,9 @@ function NoMatches({ query: { query, filter }, go }: Omit<EmptyListProps, 'calle
       title="No matches"
       actions={
         <>
+          {query !== '' && <AttributeSearch directory={directory} query={listQuery} go={go} />}
           {hasBoth && (
-            <button type="button" class="button primary" onClick={() => go({ filter: '' })}>
+            <button type="button" class="button" onClick={() => go({ filter: '' })}>
               Search all users
             </button>
           )}
@@ -74,8 +79,8 @@ function NoMatches({ query: { query, filter }, go }: Omit<EmptyListProps, 'calle
         <p class="soft">No user matches the filter.</p>
       ) : (
         <p class="soft">
-          No user{hasBoth ? ' that matches the filter' : ''} has <bdi>“{query}”</bdi>. Check the spelling, or use fewer
-          words.
+          No user{hasBoth ? ' that matches the filter' : ''} has <bdi>“{query.trim()}”</bdi> in the name or email. Check
+          the spelling, or use fewer words.
         </p>
       )}
     </EmptyState>

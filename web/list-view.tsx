@@ -94,7 +94,6 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
         isOutdated={rows > 0 && list.isOutdated}
         searchRef={search}
         start={<ViewsButton session={list.directory.session} route={route} go={go} settings={settings} />}
-        hasNoMatches={isEmpty && list.isShowing(listQueryOf(route))}
         onChoose={onChoose}
         onCancel={onCancelChoice}
       />
@@ -113,7 +112,7 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
           </button>
         )}
         {isEmpty ? (
-          <EmptyList query={list.query} go={go} caller={caller} />
+          <EmptyList directory={list.directory} query={list.query} go={go} caller={caller} />
         ) : list.generation === 0 && problem !== undefined ? (
           <FailedList error={problem} go={go} onRetry={() => list.retry()} />
         ) : list.generation === 0 ? (

@@ -1,11 +1,10 @@
 /** The list's controls: search words, a filter, and on a phone the order. */
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { AttributeSearch } from './attribute-search.js';
 import type { CallError } from './call-error.js';
 import { useCommands } from './commands.js';
 import type { Directory } from './directory.js';
-import { FilterIcon, SearchIcon } from './icons.js';
+import { CloseIcon, FilterIcon, SearchIcon } from './icons.js';
 import { lazy, PendingButton, PendingText } from './lazy.js';
 import type { Go, Route } from './route.js';
 
@@ -28,8 +27,6 @@ export interface SearchBarProps {
   readonly queryError: CallError | undefined;
   /** Whether the list shows the result of another query. */
   readonly isOutdated: boolean;
-  /** Whether the list shows that nobody matches. */
-  readonly hasNoMatches: boolean;
   /** Shown before the search. */
   readonly start: ComponentChildren;
   readonly searchRef: { current: HTMLInputElement | null };
@@ -56,19 +53,7 @@ const orders = [
 ] as const;
 
 export function SearchBar(props: SearchBarProps) {
-  const {
-    directory,
-    route,
-    go,
-    isRequesting,
-    queryError,
-    isOutdated,
-    hasNoMatches,
-    start,
-    searchRef,
-    onChoose,
-    onCancel,
-  } = props;
+  const { directory, route, go, isRequesting, queryError, isOutdated, start, searchRef, onChoose, onCancel } = props;
   /** How often the button was pressed since the bar appeared. */
   const [presses, setPresses] = useState(0);
   const filterButton = useRef<HTMLButtonElement>(null);
@@ -114,12 +99,27 @@ export function SearchBar(props: SearchBarProps) {
               event.preventDefault();
             }}
           />
-          {isRequesting ? (
-            <span class="spinner" />
+          {isRequesting && <span class="spinner" />}
+          {search.draft !== '' ? (
+            <button
+              type="button"
+              class="button quiet icon clear"
+              aria-label="Clear the search"
+              title="Clear the search (Escape)"
+              onClick={() => {
+                onCancel();
+                search.submitNow('');
+                searchRef.current?.focus();
+              }}
+            >
+              <CloseIcon />
+            </button>
           ) : (
-            <span class="key" title="Press / to search" aria-hidden="true">
-              /
-            </span>
+            !isRequesting && (
+              <span class="key" title="Press / to search" aria-hidden="true">
+                /
+              </span>
+            )
           )}
         </div>
         <button
@@ -144,7 +144,6 @@ export function SearchBar(props: SearchBarProps) {
           </select>
         </label>
       </div>
-      {hasNoMatches && route.query !== '' && <AttributeSearch directory={directory} route={route} go={go} />}
       {(route.filter !== '' || presses > 0) && (
         <FilterBar
           directory={directory}

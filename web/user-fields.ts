@@ -36,6 +36,12 @@ export function labelOf(path: string): string {
   return textFieldAt(path)?.label ?? path.slice(attributePrefix.length);
 }
 
+/** The server describes a violation as the end of a sentence ("must have …") or as a sentence ("Another user has …"). */
+export function violationText(label: string, description: string): string {
+  if (/^\p{Lu}/u.test(description)) return description;
+  return `${label} ${description}${description.endsWith('.') ? '' : '.'}`;
+}
+
 export function isProtected(path: string, protectedKeys: ReadonlySet<string>): boolean {
   return path.startsWith(attributePrefix) && protectedKeys.has(path.slice(attributePrefix.length));
 }

@@ -3,6 +3,7 @@ import { useId } from 'preact/hooks';
 import { textFields } from '../src/fields.js';
 import { isLink } from './attributes.js';
 import { AttributesEditor } from './attributes-editor.js';
+import { violationText } from './user-fields.js';
 import type { UserForm } from './user-form.js';
 
 export function UserFormFields({ form, isReadOnly }: { form: UserForm; isReadOnly: boolean }) {
@@ -14,6 +15,7 @@ export function UserFormFields({ form, isReadOnly }: { form: UserForm; isReadOnl
       input={field.input}
       value={form.texts[field.name]}
       problem={form.violations[field.path]}
+      isRequired={'isRequired' in field}
       isFirst={field === textFields[0]}
       isNew={form.base === undefined}
       isReadOnly={isReadOnly}
@@ -41,13 +43,15 @@ interface TextFieldProps {
   readonly input: (typeof textFields)[number]['input'];
   readonly value: string;
   readonly problem: string | undefined;
+  readonly isRequired: boolean;
   readonly isFirst: boolean;
   readonly isNew: boolean;
   readonly isReadOnly: boolean;
   onInput(value: string): void;
 }
 
-function TextField({ path, label, input, value, problem, isFirst, isNew, isReadOnly, onInput }: TextFieldProps) {
+function TextField(props: TextFieldProps) {
+  const { path, label, input, value, problem, isRequired, isFirst, isNew, isReadOnly, onInput } = props;
   const id = useId();
   const link = input === 'url' && isLink(value) ? value : undefined;
   return (
@@ -65,6 +69,8 @@ function TextField({ path, label, input, value, problem, isFirst, isNew, isReadO
           spellcheck={false}
           value={value}
           readOnly={isReadOnly}
+          placeholder={isRequired || isReadOnly ? undefined : 'Optional'}
+          aria-required={isRequired}
           data-field={path}
           data-first={isFirst ? true : undefined}
           data-focus={isFirst && isNew ? true : undefined}
@@ -80,7 +86,7 @@ function TextField({ path, label, input, value, problem, isFirst, isNew, isReadO
       </div>
       {problem === undefined ? null : (
         <p class="error" id={`${id}-problem`}>
-          {label} {problem}
+          {isRequired && value === '' ? `${label} is required.` : violationText(label, problem)}
         </p>
       )}
     </div>

@@ -8,8 +8,10 @@ import type { DeleteView, UserWrites } from './user-writes.js';
 export function GoneNotice({ name, isDirty }: { name: string; isDirty: boolean }) {
   return (
     <p class="notice" role="status">
-      <bdi>{name}</bdi> is no longer in the directory, because somebody deleted this user.
-      {isDirty ? ' Your changes could not be saved.' : ''}
+      <span>
+        <bdi>{name}</bdi> is no longer in the directory, because somebody deleted this user.
+        {isDirty ? ' Your changes could not be saved.' : ''}
+      </span>
     </p>
   );
 }
@@ -19,8 +21,10 @@ export function DeleteQuestion({ view: { user, changed } }: { view: DeleteView }
     <div>
       {changed.length === 0 ? null : (
         <p class="notice" role="status">
-          Not deleted yet, because somebody has changed this user (<Labels paths={changed} />
-          ).
+          <span>
+            Not deleted yet, because somebody has changed this user (<Labels paths={changed} />
+            ).
+          </span>
         </p>
       )}
       <p>
@@ -54,7 +58,8 @@ export function ChangedByOthers({ newer, isUpdated, form, writes }: ChangedByOth
     <div role="status">
       {newer !== undefined && form.isDirty ? (
         <p class="notice">
-          Somebody else has just changed {changed.length === 0 ? 'this user' : <Labels paths={changed} />}.{' '}
+          {/* One element, because the notice puts a space between its parts. */}
+          <span>Somebody else has just changed {changed.length === 0 ? 'this user' : <Labels paths={changed} />}.</span>
           <button type="button" class="button small" onClick={review}>
             Compare
           </button>

@@ -1,7 +1,7 @@
 /** A user to be read: the email, the attributes, the times and the recent changes. */
 import type { ComponentChildren } from 'preact';
 import type { User } from '../generated/users/v1/user.js';
-import { AttributeValue } from './attribute-value.js';
+import { AttributeKey, AttributeValue } from './attribute-value.js';
 import { sortedByKey } from './attributes.js';
 import { CopyButton } from './copy-button.js';
 import type { Directory } from './directory.js';
@@ -32,7 +32,7 @@ export function UserProfile({ directory, user }: UserProfileProps) {
         {attributes.length === 0 ? <p class="hint">This user has no attributes.</p> : null}
         <dl class="facts">
           {attributes.map(([key, value]) => (
-            <Fact key={key} label={key === '' ? <em>(empty key)</em> : key}>
+            <Fact key={key} label={key === '' ? <em>(empty key)</em> : <AttributeKey text={key} />}>
               <AttributeValue value={value} />
             </Fact>
           ))}

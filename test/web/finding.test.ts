@@ -253,7 +253,7 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
       await page.keyboard.type('"Turing');
       await page.keyboard.press('Enter');
       await expect.poll(() => names(page), pollTimeout).toEqual(['Alan Turing']);
-      await page.getByRole('button', { name: 'Chips' }).click();
+      await page.getByRole('button', { name: 'Back to conditions' }).click();
       expect(await chipTexts(page)).toEqual(['department is Maths', 'Last name is Turing']);
       expectNoFaults();
     });
@@ -270,7 +270,7 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
       const { page, expectNoFaults } = await open('#filter=attributes.level > 5 || attributes.vip == true');
       await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace', 'Grace Hopper']);
       await editor(page).waitFor();
-      expect(await page.getByRole('button', { name: 'Chips' }).isDisabled()).toBe(true);
+      expect(await page.getByRole('button', { name: 'Back to conditions' }).isDisabled()).toBe(true);
       await editor(page).click();
       await page.keyboard.press('Control+End');
       await page.keyboard.type(' ||');
@@ -286,6 +286,9 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
       await page.getByRole('combobox', { name: 'Values' }).fill('Hopper');
       await add(page);
       await expect.poll(() => names(page), pollTimeout).toEqual(['Grace Hopper']);
+      await page.getByRole('button', { name: 'Clear', exact: true }).click();
+      await expect.poll(() => names(page), pollTimeout).toEqual(everyone);
+      expect(filterOf(page)).toBe('');
       expectNoFaults();
     });
   });

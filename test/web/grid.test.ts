@@ -105,6 +105,26 @@ describe.skipIf(browserMissing !== undefined)('the grid', () => {
     expectNoFaults();
   });
 
+  it('has a line below all titles, and keeps the names in view, if the columns need more room', async () => {
+    const { page, expectNoFaults } = await open();
+    await columnButton(page).click();
+    await page.getByRole('dialog', { name: 'Columns and density' }).getByLabel('Updated').check();
+    await page.keyboard.press('Escape');
+    await page.setViewportSize({ width: 700, height: 800 });
+    const grid = page.locator('.grid[data-wide=true]');
+    await grid.waitFor();
+    const widthOfPart = (part: string) =>
+      page.locator(part).evaluate((element) => element.getBoundingClientRect().width);
+    expect(await widthOfPart('.grid-head')).toBe(await widthOfPart('.grid-canvas'));
+    const name = page.locator('[data-id] .cell-name').first();
+    const before = await name.boundingBox();
+    await grid.evaluate((element) => element.scrollTo(element.scrollWidth, 0));
+    await expect.poll(() => grid.evaluate((element) => element.scrollLeft), pollTimeout).toBeGreaterThan(0);
+    // Except for the space before the boxes, which scrolls.
+    expect(Math.abs(((await name.boundingBox())?.x ?? 0) - (before?.x ?? 0))).toBeLessThan(20);
+    expectNoFaults();
+  });
+
   it('moves, resizes and sorts columns with the keyboard', async () => {
     const { page, expectAccessible, expectNoFaults } = await open();
     const email = page.getByRole('button', { name: 'Email', exact: true });

@@ -79,8 +79,16 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace']);
       await search(page).fill('nobody at all');
       await page.getByText('No matches').waitFor();
+      await page.getByText('No user has “nobody at all” in the name or email.').waitFor();
       await page.getByRole('button', { name: 'Show all users' }).click();
       await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
+      const clear = page.getByRole('button', { name: 'Clear the search' });
+      expect(await clear.count()).toBe(0);
+      await search(page).fill('ada');
+      await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace']);
+      await clear.click();
+      await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
+      expect(await search(page).evaluate((input) => input === document.activeElement)).toBe(true);
       expectNoFaults();
     });
 

@@ -109,14 +109,20 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await bar(page).getByRole('button', { name: 'Change attribute…' }).click();
     await button(page, 'Set for 2 users').click();
     await dialog(page).getByText('Enter the name of the attribute.').waitFor();
+    const problem = await dialog(page).getByText('Enter the name of the attribute.').boundingBox();
+    const type = await dialog(page).getByLabel('Type').boundingBox();
+    expect(problem?.y).toBeLessThan(type?.y ?? 0);
     await dialog(page).getByLabel('Attribute', { exact: true }).fill('floor');
-    await dialog(page).getByLabel('Type').selectOption('Number');
+    // The users have numbers, so the page does not write a text.
+    await expect.poll(() => dialog(page).getByLabel('Type').inputValue(), pollTimeout).toBe('number');
     await dialog(page).getByLabel('Value').fill('seven');
     await button(page, 'Set for 2 users').click();
     await dialog(page).getByText('Enter a number').waitFor();
     await dialog(page).getByLabel('Value').fill('7');
     await page.keyboard.press('Enter');
     await page.getByText('Set “floor” for 2 users.').waitFor();
+    const toast = await page.locator('.toast').boundingBox();
+    expect((toast?.y ?? 0) + (toast?.height ?? 0)).toBeLessThan((await bar(page).boundingBox())?.y ?? 0);
     expect(await valuesOf('floor')).toEqual({ 0: 1, 2: 1, 7: 2 });
     await bar(page).getByRole('button', { name: 'Change attribute…' }).click();
     await dialog(page).getByLabel('Action').selectOption('Remove the attribute');
@@ -124,6 +130,21 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await button(page, 'Remove for 2 users').click();
     await page.getByText('Removed “floor” from 2 users.').waitFor();
     expect(await valuesOf('floor')).toEqual({ 0: 1, 2: 1, undefined: 2 });
+    await bar(page).getByRole('button', { name: 'Change attribute…' }).click();
+    // Only the other users have numbers there now.
+    await dialog(page).getByLabel('Attribute', { exact: true }).fill('floor');
+    await expect.poll(() => dialog(page).getByLabel('Type').inputValue(), pollTimeout).toBe('number');
+    await dialog(page).getByLabel('Attribute', { exact: true }).fill('tags');
+    await dialog(page).getByLabel('Type').selectOption('List');
+    await dialog(page).getByLabel('Value').fill('on call\nparking');
+    await button(page, 'Set for 2 users').click();
+    await page.getByText('Set “tags” for 2 users.').waitFor();
+    expect((await all()).flatMap(({ attributes }) => attributes?.tags ?? [])).toEqual([
+      'on call',
+      'parking',
+      'on call',
+      'parking',
+    ]);
     expectNoFaults();
   });
 
@@ -258,7 +279,7 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await expect.poll(() => calls, pollTimeout).toBe(28);
     await button(page, 'Stop').click();
     release();
-    await dialog(page).getByText('Ended early. 28 users changed.').waitFor({ timeout: 60_000 });
+    await dialog(page).getByText('Stopped. 28 users changed.').waitFor({ timeout: 60_000 });
     expect((await valuesOf('team')).sales).toBe(28);
   });
 
@@ -269,7 +290,7 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await box(page, 'U3 Test').check();
     await bar(page).getByRole('button', { name: 'Export…' }).click();
     await dialog(page).getByRole('checkbox', { name: 'team', exact: true }).waitFor();
-    for (const name of ['ID', 'Image URL', 'All attributes, as JSON', 'Display name', 'Created', 'Updated', 'Etag'])
+    for (const name of ['ID', 'Image URL', 'Attributes, as JSON', 'Display name', 'Created', 'Updated', 'Etag'])
       await dialog(page).getByRole('checkbox', { name, exact: true }).uncheck();
     await dialog(page).getByRole('checkbox', { name: 'team', exact: true }).check();
     await dialog(page).getByLabel('Format').selectOption('CSV for Excel');

@@ -134,9 +134,9 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     await field(page, 'Email').fill('nope');
     await field(page, 'Image URL').fill('ftp://example.com');
     await button(page, 'Create').click();
-    await panel(page).getByText('First name must have 1 to 256 characters').waitFor();
+    await panel(page).getByText('First name is required.').waitFor();
     for (const [label, problem] of [
-      ['First name', /must have 1 to 256/],
+      ['First name', /^First name is required\.$/],
       ['Email', /must be one email/],
       ['Image URL', /must be an absolute http/],
     ] as const) {
@@ -152,7 +152,7 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     await field(page, 'Email').fill(email.toUpperCase());
     await field(page, 'Image URL').fill('');
     await button(page, 'Create').click();
-    await panel(page).getByText('Another user has this email').waitFor();
+    await panel(page).getByText('Another user has this email.', { exact: true }).waitFor();
     expect(await field(page, 'Email').evaluate((input) => input === document.activeElement)).toBe(true);
     expect(await withEmail(email)).toHaveLength(1);
 
@@ -466,7 +466,10 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
       updateMask: ['first_name', 'profile_image_url', 'attributes.team', 'attributes.note'],
     });
     // The page says so before the user saves.
-    await panel(page).getByText('Somebody else has just changed First name, Image URL').waitFor();
+    const notice = panel(page).getByText('Somebody else has just changed First name, Image URL');
+    await notice.waitFor();
+    // As it looks: the parts of a notice are apart, so a sentence must be one part.
+    expect(await notice.innerText()).toBe('Somebody else has just changed First name, Image URL, note, team.');
     await button(page, 'Save').click();
     await page.getByRole('heading', { name: 'Conflicting changes' }).waitFor();
     const choice = (label: string) => panel(page).getByRole('group', { name: label });

@@ -96,7 +96,11 @@ export function startWatcher(options: WatcherOptions): Watcher {
   async function begin(): Promise<void> {
     if (start !== 'exported') return;
     for await (const { users, watchToken } of client.exportAllUsers({}, { attemptsMax: 100 }).batches()) {
-      for (const user of users) copy.set(user.id, user);
+      for (const user of users) {
+        copy.set(user.id, user);
+        // An export that had to be repeated may contain a user who was created after it first began.
+        seenIds.add(user.id);
+      }
       token = watchToken;
     }
     behind = parseWatchToken(token).snapshot;

@@ -305,7 +305,7 @@ describe('several workers', () => {
     });
     onTestFinished(async () => {
       await service.end('SIGTERM');
-      await servers.replica.postgres.ensureRunning();
+      await servers.replica.start();
     });
     const workersWith = (fields: Record<string, unknown>) =>
       new Set(
@@ -328,7 +328,7 @@ describe('several workers', () => {
     for (let turn = 0; turn < 10; turn++) await writeAndRead();
     expect(workersWith({ method: 'users.v1.UserService/GetUser', status: 'OK' })).toEqual(new Set([1, 2]));
 
-    await servers.replica.postgres.stop();
+    await servers.replica.stop();
     await writeAndRead();
     await vi.waitUntil(() => workersWith({ reason: 'unreachable' }).size === 2, waitOptions);
     await writeAndRead();

@@ -66,6 +66,7 @@ export function OptionField(props: OptionFieldProps) {
     <div class="option-field">
       <input
         class="input"
+        data-focus
         role="combobox"
         aria-label={label}
         aria-expanded={options.length > 0}

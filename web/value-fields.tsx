@@ -99,6 +99,7 @@ export function TextValue({ label, kind, text, onText, onApply }: TextValueProps
   return (
     <input
       class="input"
+      data-focus
       aria-label={label}
       placeholder={kind === 'number' ? 'A number' : 'A text'}
       inputMode={kind === 'number' ? 'decimal' : 'text'}
@@ -143,6 +144,7 @@ export function DayField({ label, day, isLabelShown = false, onDay, onApply }: D
         id={id}
         ref={field}
         class="input"
+        data-focus
         type="date"
         defaultValue={first}
         onInput={(event) => onDay(event.currentTarget.value)}

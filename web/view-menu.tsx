@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks';
 import { attributeColumnId, columnOf, ownColumnIds } from './columns.js';
 import { type Density, densities } from './grid-settings.js';
 import { ArrowDownIcon, ArrowUpIcon, ColumnsIcon } from './icons.js';
-import { Popup } from './popup.js';
+import { PopupButton } from './popup.js';
 
 export interface ViewMenuProps {
   readonly columnIds: readonly string[];
@@ -16,7 +16,7 @@ export interface ViewMenuProps {
 
 export function ViewMenu(props: ViewMenuProps) {
   return (
-    <Popup
+    <PopupButton
       label="Columns and density"
       role="dialog"
       buttonClass="button quiet icon view-button"
@@ -24,7 +24,7 @@ export function ViewMenu(props: ViewMenuProps) {
       widthPx={296}
     >
       {() => <ViewPanel {...props} />}
-    </Popup>
+    </PopupButton>
   );
 }
 

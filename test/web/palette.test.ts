@@ -55,6 +55,28 @@ describe.skipIf(browserMissing !== undefined)('the command palette', () => {
     expectNoFaults();
   });
 
+  it('opens with Ctrl+K directly after Escape in the menu, even if frames and timers are late', async () => {
+    const { page, expectNoFaults } = await open();
+    await page.locator('.sign[data-state=live]').waitFor();
+    const { promise: pressed, resolve } = Promise.withResolvers<void>();
+    await page.route(/palette-/, (route) => pressed.then(() => route.continue()));
+    await page.evaluate(() => {
+      const later = window.setTimeout.bind(window);
+      window.setTimeout = ((run: () => void, ms = 0) => later(run, Math.max(ms, 1_000))) as typeof window.setTimeout;
+      window.requestAnimationFrame = (run) => later(run, 1_000);
+    });
+    const more = page.getByRole('button', { name: 'More', exact: true });
+    await more.focus();
+    for (const key of ['Enter', 'Escape', 'Control+k']) await page.keyboard.press(key);
+    resolve();
+    await field(page).waitFor();
+    await page.keyboard.press('Escape');
+    await palette(page).waitFor({ state: 'detached' });
+    await expect.poll(() => more.evaluate((button) => button === document.activeElement), pollTimeout).toBe(true);
+    expect(await page.getByRole('menu').count()).toBe(0);
+    expectNoFaults();
+  });
+
   it('finds a person while typing, and opens the person with Enter', async () => {
     const { page, expectAccessible, expectNoFaults } = await open();
     await openPalette(page);

@@ -2,7 +2,7 @@
 import type { Page } from 'playwright-core';
 import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { User } from '../../src/client/index.js';
-import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
+import { browserMissing, delayFrames, type OpenOptions, type TestPage } from './browser.js';
 import { startProxy } from './proxy.js';
 import { useSite } from './site.js';
 
@@ -216,6 +216,20 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       await page.keyboard.press('Enter');
       await page.getByRole('alert').waitFor();
       expect(await panel(page).count()).toBe(0);
+    });
+
+    it('searches for what was typed directly after Escape, even if frames and timers are late', async () => {
+      const { page, expectNoFaults } = await open();
+      await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
+      await delayFrames(page);
+      await search(page).focus();
+      await page.keyboard.type('ra');
+      await page.keyboard.press('ArrowDown');
+      await page.keyboard.press('Escape');
+      await page.keyboard.type('hopper');
+      await expect.poll(() => names(page), pollTimeout).toEqual(['Grace Hopper']);
+      expect(await search(page).inputValue()).toBe('hopper');
+      expectNoFaults();
     });
 
     it('opens the only match of a search by Enter, and no user if there are several', async () => {

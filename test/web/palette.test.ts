@@ -2,7 +2,7 @@
 import type { Page } from 'playwright-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { keys } from '../../web/keys.js';
-import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
+import { browserMissing, delayFrames, type OpenOptions, type TestPage } from './browser.js';
 import { useSite } from './site.js';
 
 const pollTimeout = { timeout: 30_000 };
@@ -60,11 +60,7 @@ describe.skipIf(browserMissing !== undefined)('the command palette', () => {
     await page.locator('.sign[data-state=live]').waitFor();
     const { promise: pressed, resolve } = Promise.withResolvers<void>();
     await page.route(/palette-/, (route) => pressed.then(() => route.continue()));
-    await page.evaluate(() => {
-      const later = window.setTimeout.bind(window);
-      window.setTimeout = ((run: () => void, ms = 0) => later(run, Math.max(ms, 1_000))) as typeof window.setTimeout;
-      window.requestAnimationFrame = (run) => later(run, 1_000);
-    });
+    await delayFrames(page);
     const more = page.getByRole('button', { name: 'More', exact: true });
     await more.focus();
     for (const key of ['Enter', 'Escape', 'Control+k']) await page.keyboard.press(key);

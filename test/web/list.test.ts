@@ -420,6 +420,34 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       }
     });
 
+    it('loses no user that is created while the rows are read again', async () => {
+      const { page, expectNoFaults } = await open('about:blank', { mayRequest: site.app.http }, '');
+      const { promise: released, resolve } = Promise.withResolvers<void>();
+      let calls = 0;
+      let read = 0;
+      await page.route('**/ListUsers', async (route) => {
+        calls++;
+        if (calls === 1) return route.continue();
+        const response = await route.fetch();
+        read++;
+        await released;
+        return route.fulfill({ response });
+      });
+      // The page reads them again when it receives changes.
+      await page.goto(`${site.app.http}/#order_by=email`);
+      await expect.poll(() => read, pollTimeout).toBeGreaterThan(0);
+      const { id } = await create('Zoe', 'Again');
+      await row(page, 'Zoe Again').waitFor();
+      resolve();
+      await page.unrouteAll({ behavior: 'wait' });
+      const { id: laterId } = await create('Zoe', 'Later');
+      await row(page, 'Zoe Later').waitFor();
+      expect((await names(page)).slice(-2)).toEqual(['Zoe Again', 'Zoe Later']);
+      await expect.poll(() => total(page), pollTimeout).toBe('6 users');
+      for (const each of [id, laterId]) await site.app.client.deleteUser({ id: each });
+      expectNoFaults();
+    });
+
     it('loses no user that is created while an answer is pending', async () => {
       const { page, expectNoFaults } = await open();
       await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);

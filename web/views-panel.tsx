@@ -1,6 +1,6 @@
 /** The saved views: opens, renames and deletes them, saves a new one, and chooses the one that the page starts with. */
 import type { ComponentChildren } from 'preact';
-import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { BinIcon, HomeIcon, RenameIcon } from './icons.js';
 import { allPeople } from './route.js';
 import { type SavedView, type SavedViews, viewNameMax } from './saved-views.js';
@@ -169,7 +169,8 @@ function NameForm({ label, start, action, taken, hasFocus = false, onName }: Nam
   const [name, setName] = useState(start);
   const [problem, setProblem] = useState('');
   const field = useRef<HTMLInputElement>(null);
-  useEffect(() => {
+  // Before the next key.
+  useLayoutEffect(() => {
     if (hasFocus) field.current?.select();
   }, [hasFocus]);
   return (

@@ -1,7 +1,7 @@
 /** Tests in a real browser that the focus stays near a button that disappears when it is pressed. */
 import type { Locator, Page } from 'playwright-core';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { browserMissing, type TestPage } from './browser.js';
+import { browserMissing, delayFrames, type TestPage } from './browser.js';
 import { useSite } from './site.js';
 
 const pollTimeout = { timeout: 30_000 };
@@ -47,6 +47,7 @@ describe.skipIf(browserMissing !== undefined)('the focus', () => {
     await dialog(page).waitFor({ state: 'detached' });
     await expectFocus(button(page, 'View: Mine'));
     await page.keyboard.press('Enter');
+    await delayFrames(page);
     await button(page, 'Rename Mine').press('Enter');
     await page.keyboard.type('Ours');
     await page.keyboard.press('Enter');

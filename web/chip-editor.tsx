@@ -69,7 +69,7 @@ export function ChipEditor({ start, isNew, sample, onApply, onCancel }: ChipEdit
           {problem}
         </p>
       )}
-      <div class="popover-foot">
+      <div class="popup-foot">
         <span class="hint grow">{hintOf(draft)}</span>
         <button type="button" class="button quiet small" onClick={onCancel}>
           Cancel

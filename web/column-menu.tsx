@@ -2,7 +2,7 @@
 import type { ComponentChildren } from 'preact';
 import type { Column } from './columns.js';
 import { ChevronIcon } from './icons.js';
-import { Popup } from './popup.js';
+import { PopupButton } from './popup.js';
 
 export interface ColumnMenuProps {
   readonly column: Column;
@@ -21,7 +21,7 @@ const widenPx = 32;
 export function ColumnMenu(props: ColumnMenuProps) {
   const { column, isFirst, isLast, onMove, onWiden, onFit, onHide } = props;
   return (
-    <Popup
+    <PopupButton
       label={`Options of the column ${column.label}`}
       role="menu"
       buttonClass="head-menu"
@@ -54,7 +54,7 @@ export function ColumnMenu(props: ColumnMenuProps) {
           </>
         );
       }}
-    </Popup>
+    </PopupButton>
   );
 }
 

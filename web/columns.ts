@@ -145,6 +145,17 @@ export function defaultColumns(keys: readonly string[], widthPx: number): string
   return ['name', 'email', ...keys.slice(0, count).map(attributeColumnId), 'create_time'];
 }
 
+/** The columns of a card if the person has chosen none. */
+export const defaultCardColumns: readonly string[] = ['name', 'email', 'create_time'];
+const cardTextsMax = 2;
+
+/** The chosen columns that fit on a card: the name, two others under it, and the first time. */
+export function cardColumns(ids: readonly string[]): string[] {
+  const isTime = (id: string) => columnOf(id)?.kind === 'time';
+  const texts = ids.filter((id) => id !== 'name' && !isTime(id)).slice(0, cardTextsMax);
+  return ['name', ...texts, ...ids.filter(isTime).slice(0, 1)];
+}
+
 export function minWidthOf(columns: readonly Column[], widths: Readonly<Record<string, number>>): number {
   const cells = columns.map(({ id, minPx }) => gapPx + (widths[id] ?? minPx));
   return cells.reduce((sum, px) => sum + px, endsPx + selectPx);

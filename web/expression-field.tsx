@@ -1,5 +1,5 @@
 /** The filter as an expression in CEL, in an editor that is loaded with this file's first use. */
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { CelEditor } from './cel-editor.js';
 import type { Mistake } from './filter-mistake.js';
 import type { UserSample } from './user-sample.js';
@@ -66,7 +66,7 @@ export function ExpressionField(props: ExpressionFieldProps) {
       editor.current?.close();
     };
   }, []);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (filter === sent.current) return;
     clearTimeout(timer.current);
     sent.current = filter;

@@ -36,7 +36,7 @@ export function FieldPicker({ sample, onPick, onAdvanced }: FieldPickerProps) {
     ...typedChoice(attributes, text, onPick),
   ];
   return (
-    <>
+    <div class="field-picker">
       <OptionField
         label="Filter by"
         placeholder="Filter by…"
@@ -47,12 +47,12 @@ export function FieldPicker({ sample, onPick, onAdvanced }: FieldPickerProps) {
         onText={setText}
         onChoose={(key) => choices.find((choice) => choice.key === key)?.pick()}
       />
-      <div class="popover-foot">
+      <div class="popup-foot">
         <button type="button" class="button quiet small" onClick={onAdvanced}>
           Write an expression
         </button>
       </div>
-    </>
+    </div>
   );
 }
 

@@ -14,7 +14,7 @@ import { type Chip, isSamePath, writeChips } from './filter-chips.js';
 import { chipTexts, labelOfField } from './filter-fields.js';
 import { chipAt, mistakeOf } from './filter-mistake.js';
 import { CloseIcon } from './icons.js';
-import { Popover, type PopoverProps } from './popover.js';
+import { Popup } from './popup.js';
 import { readChips, withChip } from './read-chips.js';
 import { createUserSampler, type UserSample } from './user-sample.js';
 
@@ -26,7 +26,7 @@ export interface FilterBarProps {
   /** Whether the list shows the result of another query. */
   readonly isOutdated: boolean;
   /** The button that starts a new chip, and how often it was pressed. */
-  readonly opener: { readonly button: HTMLElement | null; readonly presses: number };
+  readonly opener: { readonly button: HTMLButtonElement | null; readonly presses: number };
   onFilter(filter: string): void;
   /** Called when nothing is left to show. */
   onEmpty(): void;
@@ -47,7 +47,7 @@ export function FilterBar({ directory, filter, queryError, isOutdated, opener, o
   const [sample, setSample] = useState<UserSample>();
   const list = useRef<HTMLUListElement>(null);
   const isText = prefersText || chips === undefined;
-  const chipButton = (at: number) => list.current?.querySelector<HTMLElement>(`[data-chip="${at}"]`) ?? null;
+  const chipButton = (at: number) => list.current?.querySelector<HTMLButtonElement>(`[data-chip="${at}"]`) ?? null;
 
   const load = () => void readSample().then(setSample);
   useEffect(() => {
@@ -61,18 +61,16 @@ export function FilterBar({ directory, filter, queryError, isOutdated, opener, o
   }, [filter, editing, prefersText]);
 
   const open = (at: number, chip: Chip) => {
+    if (editing?.step === 'chip' && editing.at === at) return close();
     load();
     const kind = sample?.fields.find(({ path }) => isSamePath(path, chip.path))?.kind;
     setEditing({ step: 'chip', at, draft: draftOf(chip, kind) });
   };
-  const close = ({ keepsFocus }: { keepsFocus: boolean }) => {
-    setEditing(undefined);
-    if (!keepsFocus) anchorOf(editing)?.focus();
-  };
+  const close = () => setEditing(undefined);
   const anchorOf = (edited: Editing | undefined) =>
     edited?.step === 'chip' && edited.at !== 'new' ? chipButton(edited.at) : opener.button;
   const apply = (chip: Chip) => {
-    close({ keepsFocus: false });
+    close();
     const at = editing?.step === 'chip' ? editing.at : 'new';
     onFilter(at === 'new' || chips === undefined ? withChip(filter, chip) : writeChips(chips.with(at, chip)));
   };
@@ -114,14 +112,14 @@ export function FilterBar({ directory, filter, queryError, isOutdated, opener, o
           {isOutdated && <span class="hint">The list below still shows the result before this filter.</span>}
         </p>
       )}
-      <EditPopover
+      <EditPopup
         editing={editing}
         anchor={anchorOf(editing)}
         sample={sample}
         onEdit={setEditing}
         onApply={apply}
         onAdvanced={() => {
-          setEditing(undefined);
+          close();
           setPrefersText(true);
         }}
         onClose={close}
@@ -130,40 +128,35 @@ export function FilterBar({ directory, filter, queryError, isOutdated, opener, o
   );
 }
 
-interface EditPopoverProps {
+interface EditPopupProps {
   readonly editing: Editing | undefined;
-  readonly anchor: HTMLElement | null;
+  readonly anchor: HTMLButtonElement | null;
   readonly sample: UserSample | undefined;
   onEdit(editing: Editing): void;
   onApply(chip: Chip): void;
   onAdvanced(): void;
-  onClose: PopoverProps['onClose'];
+  onClose(): void;
 }
 
-function EditPopover({ editing, anchor, sample, onEdit, onApply, onAdvanced, onClose }: EditPopoverProps) {
+function EditPopup({ editing, anchor, sample, onEdit, onApply, onAdvanced, onClose }: EditPopupProps) {
   if (editing === undefined) return null;
+  const shared = { role: 'dialog', widthPx: 364, anchor, onClose } as const;
   if (editing.step === 'field') {
     return (
-      <Popover key="field" label="Add a filter" anchor={anchor} onClose={onClose}>
+      <Popup key="field" label="Add a filter" {...shared}>
         <FieldPicker
           sample={sample}
           onPick={(...picked) => onEdit({ step: 'chip', at: 'new', draft: newDraft(...picked) })}
           onAdvanced={onAdvanced}
         />
-      </Popover>
+      </Popup>
     );
   }
   const { at, draft } = editing;
   return (
-    <Popover key="chip" label={`Filter by ${labelOfField(draft.path)}`} anchor={anchor} onClose={onClose}>
-      <ChipEditor
-        start={draft}
-        isNew={at === 'new'}
-        sample={sample}
-        onApply={onApply}
-        onCancel={() => onClose({ keepsFocus: false })}
-      />
-    </Popover>
+    <Popup key={`chip ${at}`} label={`Filter by ${labelOfField(draft.path)}`} {...shared}>
+      <ChipEditor start={draft} isNew={at === 'new'} sample={sample} onApply={onApply} onCancel={onClose} />
+    </Popup>
   );
 }
 

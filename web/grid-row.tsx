@@ -1,4 +1,5 @@
 /** One row of the grid: a user, or a placeholder while the user is loading. On a phone it looks like a card. */
+import type { ComponentChild } from 'preact';
 import { useMemo } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
 import { Avatar } from './avatar.js';
@@ -9,6 +10,8 @@ export interface RowProps {
   readonly row: number;
   readonly user: User | undefined;
   readonly columns: readonly Column[];
+  /** Whether the columns between the name and the time share one line. */
+  readonly isCard: boolean;
   readonly yPx: number;
   readonly isActive: boolean;
   readonly isSelected: boolean;
@@ -25,7 +28,7 @@ export interface RowProps {
 
 /** Returns the same element if nothing has changed, so that Preact does not compare it. */
 export function Row(props: RowProps) {
-  const { row, user, columns, yPx, isActive, isSelected, isOpen, leaving, flashedAt } = props;
+  const { row, user, columns, isCard, yPx, isActive, isSelected, isOpen, leaving, flashedAt } = props;
   const { onOpen, onActivate, onSelect, onFocus } = props;
   return useMemo(() => {
     const shared = {
@@ -39,7 +42,8 @@ export function Row(props: RowProps) {
       style: { '--y': `${yPx}px` },
       onFocus: (event: FocusEvent) => onFocus(row, event.relatedTarget),
     } as const;
-    if (user === undefined) return <Placeholder shared={shared} columns={columns} />;
+    const line = (cells: readonly ComponentChild[]) => (isCard ? cardLine(columns, cells) : cells);
+    if (user === undefined) return <Placeholder shared={shared} columns={columns} line={line} />;
     const { id } = user;
     // The class alternates with each change, which restarts the animation.
     const flash = flashedAt === 0 ? '' : Math.round(flashedAt) % 2 === 0 ? ' flash-even' : ' flash-odd';
@@ -60,15 +64,18 @@ export function Row(props: RowProps) {
         }}
       >
         <SelectCell user={user} isSelected={isSelected} onSelect={(isRange) => onSelect(row, isRange)} />
-        {columns.map((column, index) => (
-          <Cell key={column.id} column={column} index={index + 2} user={user} leaving={leaving} />
-        ))}
+        {line(
+          columns.map((column, index) => (
+            <Cell key={column.id} column={column} index={index + 2} user={user} leaving={leaving} />
+          )),
+        )}
       </div>
     );
   }, [
     row,
     user,
     columns,
+    isCard,
     yPx,
     isActive,
     isSelected,
@@ -80,6 +87,19 @@ export function Row(props: RowProps) {
     onSelect,
     onFocus,
   ]);
+}
+
+/** Puts the cells of a card that are neither the name nor a time into one line. */
+function cardLine(columns: readonly Column[], cells: readonly ComponentChild[]): ComponentChild[] {
+  const ofKind = (...kinds: Column['kind'][]) =>
+    cells.filter((_, index) => kinds.some((k) => k === columns[index]?.kind));
+  return [
+    ...ofKind('name'),
+    <div key="line" class="card-line">
+      {ofKind('text', 'attribute')}
+    </div>,
+    ...ofKind('time'),
+  ];
 }
 
 interface SelectCellProps {
@@ -151,23 +171,26 @@ function Cell({ column: { kind, id, textOf, wholeTextOf }, index, user, leaving 
 interface PlaceholderProps {
   readonly shared: Readonly<Record<string, unknown>>;
   readonly columns: readonly Column[];
+  line(cells: readonly ComponentChild[]): readonly ComponentChild[];
 }
 
-function Placeholder({ shared, columns }: PlaceholderProps) {
+function Placeholder({ shared, columns, line }: PlaceholderProps) {
   return (
     <div {...shared} class="grid-row skeleton" aria-busy="true">
       <div role="gridcell" class="cell-select" aria-colindex={1} />
-      {columns.map(({ id, kind }, index) =>
-        kind === 'name' ? (
-          <div key={id} role="gridcell" class="cell-name" aria-colindex={index + 2}>
-            <span class="avatar" />
-            <span class="bar" />
-            <span class="visually-hidden">Loading</span>
-          </div>
-        ) : (
-          <div key={id} role="gridcell" class={`cell cell-${id.split('.', 1)[0]}`} aria-colindex={index + 2}>
-            <span class="bar" />
-          </div>
+      {line(
+        columns.map(({ id, kind }, index) =>
+          kind === 'name' ? (
+            <div key={id} role="gridcell" class="cell-name" aria-colindex={index + 2}>
+              <span class="avatar" />
+              <span class="bar" />
+              <span class="visually-hidden">Loading</span>
+            </div>
+          ) : (
+            <div key={id} role="gridcell" class={`cell kind-${kind}`} aria-colindex={index + 2}>
+              <span class="bar" />
+            </div>
+          ),
         ),
       )}
     </div>

@@ -1,6 +1,6 @@
 /** The top of every view: the name, the number of users, the state of the live feed, and the actions. */
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Caller } from './caller.js';
 import type { Command } from './commands.js';
 import { formatCount } from './format.js';
@@ -144,7 +144,8 @@ function Menu({ commands, head }: MenuProps) {
     setOpen(false);
     if (how === 'back') opener.current?.focus();
   };
-  useEffect(() => {
+  // If it waited for a frame, it could move the focus into a menu that is closing.
+  useLayoutEffect(() => {
     if (!isOpen) return;
     options()
       .find((option) => option.offsetParent !== null)

@@ -5,7 +5,7 @@
  * Use `lazyDialog` for a dialog, `lazyPanel` for a panel and `lazyView` for a part of the page. `lazy` is for other shapes.
  */
 import type { ComponentChildren, FunctionComponent } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
+import { useLayoutEffect, useState } from 'preact/hooks';
 import { Dialog } from './dialog.js';
 import { loadPart, PartError } from './load-part.js';
 import { Panel } from './panel.js';
@@ -49,7 +49,8 @@ export function lazy<Props extends object>(
     const [failure, setFailure] = useState<PartError>();
     const [tries, setTries] = useState(0);
     const [isQuiet, setQuiet] = useState(true);
-    useEffect(() => {
+    // Not an effect that waits for a frame: the code could arrive before it, and then nothing would draw the component.
+    useLayoutEffect(() => {
       if (Loaded !== undefined) return;
       let isUnmounted = false;
       const timer = setTimeout(() => setQuiet(false), quietMs);

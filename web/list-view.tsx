@@ -3,9 +3,10 @@ import type { RefObject } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { useBulkActions } from './bulk-actions.js';
 import type { Caller } from './caller.js';
+import { defaultCardColumns, keysOf } from './columns.js';
 import { useCommands } from './commands.js';
 import { formatCount } from './format.js';
-import { createGridSettings } from './grid-settings.js';
+import { createGridSettings, type GridSettings } from './grid-settings.js';
 import { SearchIcon } from './icons.js';
 import { isSameQuery, type ListQuery, selectsAll } from './list-query.js';
 import { EmptyList, FailedList, OfflineNotice, ProblemNotice } from './list-states.js';
@@ -14,9 +15,11 @@ import { type Go, listQueryOf, type Route } from './route.js';
 import { SearchBar } from './search-bar.js';
 import type { Selection } from './selection.js';
 import { SelectionBar } from './selection-bar.js';
+import { useMedia } from './theme.js';
 import { useStore } from './use-store.js';
 import { UserGrid } from './user-grid.js';
 import type { UserList } from './user-list.js';
+import { ViewMenu } from './view-menu.js';
 import { useViewSettings, ViewsButton } from './views-button.js';
 
 export interface ListViewProps {
@@ -42,6 +45,7 @@ interface PendingChoice {
 export function ListView({ list, version, route, go, caller, selection, isOffline, onOpen }: ListViewProps) {
   const [ownSettings] = useState(createGridSettings);
   const settings = useViewSettings(ownSettings, route, go);
+  const isCards = useMedia('(max-width: 639px)');
   const search = useRef<HTMLInputElement>(null);
   const focusGrid = useRef<(row?: number) => void>(undefined);
   const [choice, setChoice] = useState<PendingChoice>();
@@ -93,7 +97,12 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
         queryError={isRequesting ? undefined : queryError}
         isOutdated={rows > 0 && list.isOutdated}
         searchRef={search}
-        start={<ViewsButton session={list.directory.session} route={route} go={go} settings={settings} />}
+        start={
+          <>
+            <ViewsButton session={list.directory.session} route={route} go={go} settings={settings} />
+            {isCards && <CardMenu list={list} settings={settings} />}
+          </>
+        }
         onChoose={onChoose}
         onCancel={onCancelChoice}
       />
@@ -123,6 +132,7 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
             version={version}
             openId={route.user}
             isDimmed={isRequesting}
+            isCards={isCards}
             settings={settings}
             selection={selection}
             onOpen={onOpen}
@@ -138,6 +148,13 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
       <p class="print-note">These are the rows that were on the screen. Export the users to get all of them.</p>
     </main>
   );
+}
+
+/** Chooses the columns of cards, which have no titles. */
+function CardMenu({ list, settings }: { list: UserList; settings: GridSettings }) {
+  useStore(settings);
+  const columnIds = settings.look.columns ?? defaultCardColumns;
+  return <ViewMenu columnIds={columnIds} settings={settings} isCards keys={() => keysOf(list.loadedUsers())} />;
 }
 
 /**

@@ -3,7 +3,7 @@
  * keys choose the active option.
  */
 import type { ComponentChildren } from 'preact';
-import { useEffect, useId, useState } from 'preact/hooks';
+import { useEffect, useId, useLayoutEffect, useState } from 'preact/hooks';
 
 export interface Option {
   readonly key: string;
@@ -40,7 +40,8 @@ export function OptionField(props: OptionFieldProps) {
   const id = useId();
   const start = startsAtFirst ? 0 : -1;
   const [active, setActive] = useState(start);
-  useEffect(() => setActive(start), [text]);
+  // Before the next key, which may be an arrow.
+  useLayoutEffect(() => setActive(start), [text]);
   const at = Math.min(active, options.length - 1);
   const optionId = (index: number) => `${id}-${index}`;
   useEffect(() => {
@@ -66,6 +67,7 @@ export function OptionField(props: OptionFieldProps) {
     <div class="option-field">
       <input
         class="input"
+        data-focus
         role="combobox"
         aria-label={label}
         aria-expanded={options.length > 0}

@@ -3,6 +3,7 @@ import { render } from 'preact';
 import { Page } from './app.js';
 import { type AuthResponse, handOver, takeAuthResponse } from './auth-response.js';
 import { createDirectory } from './directory.js';
+import { keepFocus } from './kept-focus.js';
 import './styles/index.css';
 
 /** So that a server that answers at once never shows a page that it then corrects. */
@@ -22,5 +23,6 @@ async function start(root: HTMLElement, authResponse: AuthResponse | undefined):
   const directory = createDirectory({ authResponse });
   await Promise.race([directory.session.loaded, new Promise((resolve) => setTimeout(resolve, settingsMsMax))]);
   root.replaceChildren();
+  keepFocus(root);
   render(<Page directory={directory} />, root);
 }

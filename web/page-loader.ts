@@ -79,7 +79,7 @@ export function createPageLoader(options: PageLoaderOptions): PageLoader {
         signal: controller.signal,
       });
       if (!isClosed) {
-        pages.fill(page, users, nextPageToken);
+        pages.fill(page, users, nextPageToken, sentAt);
         stale.delete(page);
         options.onLoaded(users, sentAt);
         pages.keep(view.first, view.last);

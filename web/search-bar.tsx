@@ -1,6 +1,6 @@
 /** The list's controls: search words, a filter, and on a phone the order. */
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { CallError } from './call-error.js';
 import { useCommands } from './commands.js';
 import type { Directory } from './directory.js';
@@ -183,7 +183,8 @@ function useDraft(value: string, afterMs: number, submit: (text: string) => void
   const submitted = useRef(value);
   const onSubmit = useRef(submit);
   onSubmit.current = submit;
-  useEffect(() => {
+  // An effect that waits for a frame could run after the next key, and take the value of an older submission for a new one.
+  useLayoutEffect(() => {
     if (value === submitted.current) return;
     submitted.current = value;
     clearTimeout(timer.current);

@@ -1,5 +1,5 @@
 /** The selection of the list. Ends with the search and the filter, because "all that match" would mean other users. */
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useState } from 'preact/hooks';
 import { UserChange_Type } from '../generated/users/v1/user.js';
 import type { ChangeListeners } from './open-user.js';
 import type { Route } from './route.js';
@@ -7,7 +7,7 @@ import { createSelection, type Selection } from './selection.js';
 
 export function useSelection({ query, filter }: Route, changeListeners: ChangeListeners): Selection {
   const [selection] = useState(createSelection);
-  useEffect(() => selection.clear(), [query, filter, selection]);
+  useLayoutEffect(() => selection.clear(), [query, filter, selection]);
   useEffect(() => {
     const forget: Parameters<ChangeListeners['add']>[0] = (changes) => {
       const deleted = changes.filter(({ type }) => type === UserChange_Type.TYPE_DELETED);

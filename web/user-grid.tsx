@@ -4,7 +4,15 @@
  * UserList owns the data, and the grid reports to it which rows are in view.
  */
 import { useEffect, useMemo, useRef } from 'preact/hooks';
-import { columnOf, defaultColumns, keysOf, minWidthOf, templateOf } from './columns.js';
+import {
+  cardColumns,
+  columnOf,
+  defaultCardColumns,
+  defaultColumns,
+  keysOf,
+  minWidthOf,
+  templateOf,
+} from './columns.js';
 import { useGridFocus } from './grid-focus.js';
 import { GridHead } from './grid-head.js';
 import { Row } from './grid-row.js';
@@ -12,7 +20,6 @@ import { type GridScroll, useGridScroll } from './grid-scroll.js';
 import type { GridSettings } from './grid-settings.js';
 import { flashMs } from './row-marks.js';
 import type { Selection } from './selection.js';
-import { useMedia } from './theme.js';
 import { useRowSelection } from './use-row-selection.js';
 import { useStore } from './use-store.js';
 import type { UserList } from './user-list.js';
@@ -25,6 +32,8 @@ export interface UserGridProps {
   /** The id of the user whose panel is open; empty if there is no panel. */
   readonly openId: string;
   readonly isDimmed: boolean;
+  /** Whether the rows are cards, as on a phone. */
+  readonly isCards: boolean;
   readonly settings: GridSettings;
   readonly selection: Selection;
   onOpen(id: string): void;
@@ -39,9 +48,8 @@ const cardPx = 68;
 const largeTotal = 20_000;
 
 export function UserGrid(props: UserGridProps) {
-  const { list, version, openId, isDimmed, settings, selection, onOpen, onOrder, focusRef } = props;
+  const { list, version, openId, isDimmed, isCards, settings, selection, onOpen, onOrder, focusRef } = props;
   useStore(settings);
-  const isCards = useMedia('(max-width: 639px)');
   const { density, widths } = settings.look;
   const heightPx = isCards ? cardPx : rowPx[density];
   const scroll = useGridScroll(list, version, heightPx);
@@ -54,7 +62,7 @@ export function UserGrid(props: UserGridProps) {
 
   useLoadedRows(list, scroll, version);
 
-  const onColumns = (ids: readonly string[] | undefined) => settings.change({ columns: ids });
+  const onColumns = (ids: readonly string[]) => settings.change({ columns: ids });
   const onWidth = (id: string, px: number | undefined) => {
     const { [id]: _, ...others } = settings.look.widths;
     settings.change({ widths: px === undefined ? others : { ...others, [id]: px } });
@@ -64,13 +72,7 @@ export function UserGrid(props: UserGridProps) {
   const now = performance.now();
   return (
     <>
-      <ViewMenu
-        columnIds={columnIds}
-        density={density}
-        keys={() => keysOf(list.loadedUsers())}
-        onColumns={onColumns}
-        onDensity={(chosen) => settings.change({ density: chosen })}
-      />
+      {!isCards && <ViewMenu columnIds={columnIds} settings={settings} keys={() => keysOf(list.loadedUsers())} />}
       <div
         class="grid"
         role="grid"
@@ -115,6 +117,7 @@ export function UserGrid(props: UserGridProps) {
                 row={row}
                 user={user}
                 columns={columns}
+                isCard={isCards}
                 yPx={row * heightPx - scroll.map.offsetPx}
                 isActive={row === active}
                 isOpen={id !== '' && id === openId}
@@ -150,18 +153,20 @@ function useOpenRow(row: number, openId: string, activate: (row: number) => void
   }, [openId]);
 }
 
-const cardColumns = ['name', 'email', 'create_time'];
 /** The number of users whose attributes decide which columns the page chooses. */
 const sampleMax = 200;
 
-/** The chosen columns. Without a choice, those that fit, which change only with the width, so that none moves. */
+/**
+ * The chosen columns; on a card, those of them that it shows. Without a choice, those that fit, which change only with the
+ * width, so that none moves.
+ */
 function useColumnIds(list: UserList, settings: GridSettings, widthPx: number, isCards: boolean): readonly string[] {
   const keys = useRef<readonly string[]>([]);
   const hasUsers = list.userAt(0) !== undefined;
   if (keys.current.length === 0 && hasUsers) keys.current = keysOf([...list.loadedUsers()].slice(0, sampleMax));
   const { columns } = settings.look;
   return useMemo(
-    () => (isCards ? cardColumns : (columns ?? defaultColumns(keys.current, widthPx))),
+    () => (isCards ? cardColumns(columns ?? defaultCardColumns) : (columns ?? defaultColumns(keys.current, widthPx))),
     [columns, keys.current, widthPx, isCards],
   );
 }

@@ -42,6 +42,8 @@ export class UserPages {
   readonly #pagesMax: number;
   readonly #pages: StoredPage[] = [newPage({ token: '', from: undefined }, undefined)];
   readonly #pagesByUser = new Map<string, StoredPage>();
+  /** When `insert` added a user, as in performance.now(). */
+  readonly #insertedAt = new Map<string, number>();
   #rows = 0;
   #hasGaps = true;
   #total: number | undefined;
@@ -153,11 +155,13 @@ export class UserPages {
     return this.#pagesByUser.has(id);
   }
 
-  /** Stores the server's response for a page. */
-  fill(given: Page, users: readonly User[], nextToken: string): void {
+  /** Stores the server's response for a page. Keeps users that were inserted after the request. */
+  fill(given: Page, users: readonly User[], nextToken: string, sentAt = Number.POSITIVE_INFINITY): void {
     const page = this.#pages.find((stored) => stored === given);
     // Another response has removed this page.
     if (page === undefined) return;
+    // The server may have read the page before these users were created.
+    const inserted = (page.users ?? []).filter(({ id }) => (this.#insertedAt.get(id) ?? 0) >= sentAt);
     this.#drop(page);
     page.usedAt = ++this.#clock;
     const own = this.#fit(page, users, nextToken);
@@ -170,6 +174,7 @@ export class UserPages {
     page.users = own;
     page.isGap = false;
     this.#countRows();
+    for (const user of inserted) this.insert(user);
   }
 
   /** Returns the users of a response that belong to its page. Adds or removes pages after it. */
@@ -227,6 +232,7 @@ export class UserPages {
     const index = page.users.findIndex((other) => this.#order.compare(this.#order.keyOf(other), key) > 0);
     page.users.splice(index < 0 ? page.users.length : index, 0, user);
     this.#pagesByUser.set(user.id, page);
+    this.#insertedAt.set(user.id, performance.now());
     this.#countRows();
     return true;
   }

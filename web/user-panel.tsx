@@ -6,7 +6,7 @@
  * asking.
  */
 import type { RefObject } from 'preact';
-import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
 import { Avatar } from './avatar.js';
 import { Conflict } from './conflict.js';
@@ -200,7 +200,7 @@ function newerThan(base: User | undefined, latest: User | undefined): User | und
 /** Shows a newer version without asking if the form has no edits. Returns whether it did while the form was open. */
 function useNewestVersion(newer: User | undefined, view: View, { isDirty }: UserForm, writes: UserWrites): boolean {
   const [isUpdated, setUpdated] = useState(false);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (view.kind === 'read') setUpdated(false);
     if (newer === undefined || isDirty || writes.isBusy || (view.kind !== 'form' && view.kind !== 'read')) return;
     writes.showVersion(newer, fieldsOf(newer));

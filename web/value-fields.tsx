@@ -1,5 +1,5 @@
 /** The fields in which the values of a chip are entered: suggestions to choose from, a text, numbers, or days. */
-import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import { useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { ChipValue } from './filter-chips.js';
 import { type FieldKind, valueText } from './filter-fields.js';
 import { CloseIcon } from './icons.js';
@@ -99,6 +99,7 @@ export function TextValue({ label, kind, text, onText, onApply }: TextValueProps
   return (
     <input
       class="input"
+      data-focus
       aria-label={label}
       placeholder={kind === 'number' ? 'A number' : 'A text'}
       inputMode={kind === 'number' ? 'decimal' : 'text'}
@@ -131,7 +132,7 @@ export function DayField({ label, day, isLabelShown = false, onDay, onApply }: D
   const id = useId();
   const field = useRef<HTMLInputElement>(null);
   const [first] = useState(day);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (field.current !== null && day !== '' && field.current.value !== day) field.current.value = day;
   }, [day]);
   return (
@@ -143,6 +144,7 @@ export function DayField({ label, day, isLabelShown = false, onDay, onApply }: D
         id={id}
         ref={field}
         class="input"
+        data-focus
         type="date"
         defaultValue={first}
         onInput={(event) => onDay(event.currentTarget.value)}

@@ -1,37 +1,38 @@
 /** The panel that chooses the columns of the list, their order, and the density. */
 import { useState } from 'preact/hooks';
 import { attributeColumnId, columnOf, ownColumnIds } from './columns.js';
-import { type Density, densities } from './grid-settings.js';
+import { densities, type GridSettings } from './grid-settings.js';
 import { ArrowDownIcon, ArrowUpIcon, ColumnsIcon } from './icons.js';
-import { Popup } from './popup.js';
+import { PopupButton } from './popup.js';
 
 export interface ViewMenuProps {
   readonly columnIds: readonly string[];
-  readonly density: Density;
+  readonly settings: GridSettings;
+  /** Whether the rows are cards, which have no density. */
+  readonly isCards?: boolean;
   /** Returns the attribute keys that occur in the loaded rows. */
   keys(): readonly string[];
-  onColumns(ids: readonly string[] | undefined): void;
-  onDensity(density: Density): void;
 }
 
 export function ViewMenu(props: ViewMenuProps) {
   return (
-    <Popup
-      label="Columns and density"
+    <PopupButton
+      label={props.isCards === true ? 'Columns' : 'Columns and density'}
       role="dialog"
       buttonClass="button quiet icon view-button"
       face={<ColumnsIcon />}
       widthPx={296}
     >
       {() => <ViewPanel {...props} />}
-    </Popup>
+    </PopupButton>
   );
 }
 
 /** The keys of a large directory with many different attributes would not be readable. */
 const keysMax = 200;
 
-function ViewPanel({ columnIds, density, keys, onColumns, onDensity }: ViewMenuProps) {
+function ViewPanel({ columnIds, settings, isCards = false, keys }: ViewMenuProps) {
+  const onColumns = (ids: readonly string[] | undefined) => settings.change({ columns: ids });
   // The rows stay where they are while the panel is open, so that the focus does.
   const [known] = useState(() => {
     const ids = [...columnIds, ...ownColumnIds, ...keys().slice(0, keysMax).map(attributeColumnId)];
@@ -49,20 +50,11 @@ function ViewPanel({ columnIds, density, keys, onColumns, onDensity }: ViewMenuP
   const ordered = [...columnIds.filter((id) => shown.includes(id)), ...known.filter((id) => !columnIds.includes(id))];
   return (
     <>
-      <fieldset class="segments">
-        <legend>Density</legend>
-        {Object.entries(densities).map(([value, label]) => (
-          <label key={value}>
-            <input
-              type="radio"
-              name="density"
-              checked={density === value}
-              onChange={() => onDensity(value === 'compact' ? 'compact' : 'comfortable')}
-            />
-            <span>{label}</span>
-          </label>
-        ))}
-      </fieldset>
+      {isCards ? (
+        <p class="popup-note">A card has room for the name, two other columns, and a time.</p>
+      ) : (
+        <DensityChoice settings={settings} />
+      )}
       <fieldset class="column-list">
         <legend>Columns</legend>
         {ordered.map((id) => (
@@ -80,6 +72,25 @@ function ViewPanel({ columnIds, density, keys, onColumns, onDensity }: ViewMenuP
         Choose columns automatically
       </button>
     </>
+  );
+}
+
+function DensityChoice({ settings }: { settings: GridSettings }) {
+  return (
+    <fieldset class="segments">
+      <legend>Density</legend>
+      {Object.entries(densities).map(([value, label]) => (
+        <label key={value}>
+          <input
+            type="radio"
+            name="density"
+            checked={settings.look.density === value}
+            onChange={() => settings.change({ density: value === 'compact' ? 'compact' : 'comfortable' })}
+          />
+          <span>{label}</span>
+        </label>
+      ))}
+    </fieldset>
   );
 }
 

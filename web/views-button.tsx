@@ -4,7 +4,7 @@ import { type Command, useCommands } from './commands.js';
 import type { GridSettings } from './grid-settings.js';
 import { ChevronIcon, UsersIcon } from './icons.js';
 import { lazy, PendingButton, PendingText } from './lazy.js';
-import { Popup } from './popup.js';
+import { PopupButton } from './popup.js';
 import { allPeople, type Go, type Route } from './route.js';
 import { createSavedViews, isSameView, readColumns, type SavedView, viewRoute, writeColumns } from './saved-views.js';
 import type { Session } from './session.js';
@@ -49,7 +49,7 @@ export function ViewsButton({ session, route, go, settings }: ViewsButtonProps) 
   const isEdited = known !== undefined && !isSameView(known, route);
   const name = route.name === '' ? 'All users' : route.name;
   return (
-    <Popup
+    <PopupButton
       label={`View: ${name}${isEdited ? ', edited' : ''}`}
       buttonClass="button views-button"
       role="dialog"
@@ -82,7 +82,7 @@ export function ViewsButton({ session, route, go, settings }: ViewsButtonProps) 
           }}
         />
       )}
-    </Popup>
+    </PopupButton>
   );
 }
 

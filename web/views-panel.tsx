@@ -1,6 +1,6 @@
 /** The saved views: opens, renames and deletes them, saves a new one, and chooses the one that the page starts with. */
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { BinIcon, HomeIcon, RenameIcon } from './icons.js';
 import { allPeople } from './route.js';
 import { type SavedView, type SavedViews, viewNameMax } from './saved-views.js';
@@ -18,6 +18,9 @@ export interface ViewsPanelProps {
 
 export function ViewsPanel({ saved, current, isEdited, onOpen, onRename, onSave }: ViewsPanelProps) {
   const { views, startName } = saved;
+  const panel = useRef<HTMLDivElement>(null);
+  // The popup may have opened before the code of this panel was there.
+  useLayoutEffect(() => panel.current?.querySelector('button')?.focus(), []);
   const original = views.find(({ name }) => name === current.name);
   const { name, query, filter, orderBy, columns } = current;
   const content = { query, filter, orderBy, columns };
@@ -29,7 +32,7 @@ export function ViewsPanel({ saved, current, isEdited, onOpen, onRename, onSave 
     names: views.map((view) => view.name),
   };
   return (
-    <div class="views-panel">
+    <div class="views-panel" ref={panel}>
       <ul aria-label="Views">
         <ViewRow view={allPeople} {...shared} />
         {views.map((view) => (
@@ -166,7 +169,8 @@ function NameForm({ label, start, action, taken, hasFocus = false, onName }: Nam
   const [name, setName] = useState(start);
   const [problem, setProblem] = useState('');
   const field = useRef<HTMLInputElement>(null);
-  useEffect(() => {
+  // Before the next key.
+  useLayoutEffect(() => {
     if (hasFocus) field.current?.select();
   }, [hasFocus]);
   return (

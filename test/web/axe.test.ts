@@ -43,8 +43,7 @@ async function follow(site: Site, { hash = '', widths = [360, 1280], prepare, st
     const opened = await site.browser.open('about:blank', { width, mayRequest: new URL(site.app.http).origin });
     await prepare?.(opened.page);
     await opened.page.goto(`${site.app.http}/${hash}`);
-    for (const { name, isWide = false, enter } of steps) {
-      if (isWide && width < 640) continue;
+    for (const { name, enter } of steps) {
       await enter(opened.page, width);
       await expectGood(opened, `${name}-${width}`);
     }

@@ -103,6 +103,15 @@ export async function startBrowser(): Promise<TestBrowser> {
   };
 }
 
+/** From now on, frames and timers are late, as on a busy machine. So effects of Preact that wait for a frame are too. */
+export async function delayFrames(page: Page): Promise<void> {
+  await page.evaluate(() => {
+    const later = window.setTimeout.bind(window);
+    window.setTimeout = ((run: () => void, ms = 0) => later(run, Math.max(ms, 1_000))) as typeof window.setTimeout;
+    window.requestAnimationFrame = (run) => later(run, 1_000);
+  });
+}
+
 /**
  * The browser's message about a call that Roster answered with an error, because the test checks what the page shows, or
  * about the first users, which a page with a search or an order requests and does not use.

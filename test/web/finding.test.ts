@@ -1,7 +1,7 @@
 /** Tests the filter of the list in a real browser: chips, suggestions, the expression, and errors. */
 import type { Page } from 'playwright-core';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { browserMissing } from './browser.js';
+import { browserMissing, delayFrames } from './browser.js';
 import { useSite } from './site.js';
 
 const pollTimeout = { timeout: 30_000 };
@@ -90,6 +90,18 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     expect(await chips(page).count()).toBe(0);
     await page.goBack();
     await expect.poll(() => names(page), pollTimeout).toEqual(['Grace Hopper']);
+    expectNoFaults();
+  });
+
+  it('obeys an arrow key directly after a text, even if frames and timers are late', async () => {
+    const { page, expectNoFaults } = await open();
+    await filterButton(page).click();
+    await option(page, /^department/).waitFor();
+    await delayFrames(page);
+    await page.keyboard.type('e');
+    await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('ArrowDown');
+    await expect.poll(() => options(page).nth(2).getAttribute('aria-selected'), pollTimeout).toBe('true');
     expectNoFaults();
   });
 

@@ -2,7 +2,7 @@
 import type { Page } from 'playwright-core';
 import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { User } from '../../src/client/index.js';
-import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
+import { browserMissing, delayFrames, type OpenOptions, type TestPage } from './browser.js';
 import { startProxy } from './proxy.js';
 import { useSite } from './site.js';
 
@@ -218,6 +218,20 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       expect(await panel(page).count()).toBe(0);
     });
 
+    it('searches for what was typed directly after Escape, even if frames and timers are late', async () => {
+      const { page, expectNoFaults } = await open();
+      await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
+      await delayFrames(page);
+      await search(page).focus();
+      await page.keyboard.type('ra');
+      await page.keyboard.press('ArrowDown');
+      await page.keyboard.press('Escape');
+      await page.keyboard.type('hopper');
+      await expect.poll(() => names(page), pollTimeout).toEqual(['Grace Hopper']);
+      expect(await search(page).inputValue()).toBe('hopper');
+      expectNoFaults();
+    });
+
     it('opens the only match of a search by Enter, and no user if there are several', async () => {
       const { page, expectNoFaults } = await open();
       await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
@@ -404,6 +418,34 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
         await expect.poll(() => total(page), pollTimeout).toBe('4 users');
         expectNoFaults();
       }
+    });
+
+    it('loses no user that is created while the rows are read again', async () => {
+      const { page, expectNoFaults } = await open('about:blank', { mayRequest: site.app.http }, '');
+      const { promise: released, resolve } = Promise.withResolvers<void>();
+      let calls = 0;
+      let read = 0;
+      await page.route('**/ListUsers', async (route) => {
+        calls++;
+        if (calls === 1) return route.continue();
+        const response = await route.fetch();
+        read++;
+        await released;
+        return route.fulfill({ response });
+      });
+      // The page reads them again when it receives changes.
+      await page.goto(`${site.app.http}/#order_by=email`);
+      await expect.poll(() => read, pollTimeout).toBeGreaterThan(0);
+      const { id } = await create('Zoe', 'Again');
+      await row(page, 'Zoe Again').waitFor();
+      resolve();
+      await page.unrouteAll({ behavior: 'wait' });
+      const { id: laterId } = await create('Zoe', 'Later');
+      await row(page, 'Zoe Later').waitFor();
+      expect((await names(page)).slice(-2)).toEqual(['Zoe Again', 'Zoe Later']);
+      await expect.poll(() => total(page), pollTimeout).toBe('6 users');
+      for (const each of [id, laterId]) await site.app.client.deleteUser({ id: each });
+      expectNoFaults();
     });
 
     it('loses no user that is created while an answer is pending', async () => {

@@ -2,7 +2,7 @@
 import type { Page } from 'playwright-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { keys } from '../../web/keys.js';
-import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
+import { browserMissing, delayFrames, type OpenOptions, type TestPage } from './browser.js';
 import { useSite } from './site.js';
 
 const pollTimeout = { timeout: 30_000 };
@@ -52,6 +52,24 @@ describe.skipIf(browserMissing !== undefined)('the command palette', () => {
     await page.keyboard.press('Escape');
     await palette(page).waitFor({ state: 'detached' });
     expect(await page.evaluate(() => document.activeElement?.getAttribute('type'))).toBe('search');
+    expectNoFaults();
+  });
+
+  it('opens with Ctrl+K directly after Escape in the menu, even if frames and timers are late', async () => {
+    const { page, expectNoFaults } = await open();
+    await page.locator('.sign[data-state=live]').waitFor();
+    const { promise: pressed, resolve } = Promise.withResolvers<void>();
+    await page.route(/palette-/, (route) => pressed.then(() => route.continue()));
+    await delayFrames(page);
+    const more = page.getByRole('button', { name: 'More', exact: true });
+    await more.focus();
+    for (const key of ['Enter', 'Escape', 'Control+k']) await page.keyboard.press(key);
+    resolve();
+    await field(page).waitFor();
+    await page.keyboard.press('Escape');
+    await palette(page).waitFor({ state: 'detached' });
+    await expect.poll(() => more.evaluate((button) => button === document.activeElement), pollTimeout).toBe(true);
+    expect(await page.getByRole('menu').count()).toBe(0);
     expectNoFaults();
   });
 

@@ -106,6 +106,19 @@ describe('pages', () => {
     expect(pages.rows).toBe(4);
     expect(pages.rowOf('id-b')).toBe(2);
   });
+
+  it('keep a user that was inserted after the request for the page, and no other', () => {
+    const pages = new UserPages('last_name', 100);
+    load(pages, ['a', 'c'], 0);
+    const page = pages.pageOf(0);
+    if (page === undefined) throw new Error('There is no page.');
+    const sentAt = performance.now();
+    pages.insert(user('b'));
+    pages.fill(page, [user('c')], '', sentAt);
+    expect(shown(pages)).toBe('bc');
+    pages.fill(page, [user('c')], '', performance.now() + 1);
+    expect(shown(pages)).toBe('c');
+  });
 });
 
 describe('the order', () => {

@@ -1,0 +1,81 @@
+/** Tests the list on a phone in a real browser, where each user is a card: its order, and the columns of the cards. */
+import type { Page } from 'playwright-core';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { browserMissing, type TestPage } from './browser.js';
+import { useSite } from './site.js';
+
+const pollTimeout = { timeout: 30_000 };
+
+const names = (page: Page) => page.locator('[data-id] .cell-name a').allTextContents();
+const firstCard = async (page: Page) =>
+  (await page.locator('[data-id]').first().locator('.cell').allTextContents()).slice(0, -1);
+const columns = (page: Page) => page.getByRole('button', { name: 'Columns', exact: true });
+const panel = (page: Page) => page.getByRole('dialog', { name: 'Columns' });
+const column = (page: Page, name: string) => panel(page).getByRole('checkbox', { name, exact: true });
+
+describe.skipIf(browserMissing !== undefined)('a card', () => {
+  const site = useSite();
+
+  beforeAll(async () => {
+    for (const [firstName, team] of [
+      ['Ada', 'Mathematics'],
+      ['Grace', 'Navy'],
+    ]) {
+      const email = `${firstName}@example.com`.toLowerCase();
+      await site.app.client.createUser({ user: { firstName, email, attributes: { team, level: 7 } } });
+    }
+  });
+
+  async function open(hash = '#order_by=email'): Promise<TestPage> {
+    const opened = await site.open(hash, { width: 390, height: 844 });
+    await expect.poll(async () => (await names(opened.page)).length, pollTimeout).toBe(2);
+    return opened;
+  }
+
+  it('is in the chosen order', async () => {
+    const { page, expectNoFaults } = await open();
+    expect(await names(page)).toEqual(['Ada', 'Grace']);
+    await page.getByLabel('Order').selectOption('Email Z–A');
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Grace', 'Ada']);
+    expect(new URL(page.url()).hash).toBe('#order_by=email+desc');
+    expectNoFaults();
+  });
+
+  it('shows the first two chosen columns under the name, also after a reload', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    expect(await firstCard(page)).toEqual(['ada@example.com']);
+    await columns(page).click();
+    await column(page, 'team').check();
+    await expect.poll(() => firstCard(page), pollTimeout).toEqual(['ada@example.com', 'Mathematics']);
+    await expectAccessible();
+    await column(page, 'Email').uncheck();
+    await column(page, 'level').check();
+    await expect.poll(() => firstCard(page), pollTimeout).toEqual(['Mathematics', '7']);
+    await panel(page).getByRole('button', { name: 'Move level up' }).click();
+    await panel(page).getByRole('button', { name: 'Move level up' }).click();
+    await expect.poll(() => firstCard(page), pollTimeout).toEqual(['7', 'Mathematics']);
+    await page.keyboard.press('Escape');
+    await panel(page).waitFor({ state: 'detached' });
+    await expectAccessible();
+    const isTooWide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
+    expect(isTooWide).toBe(false);
+    await page.reload();
+    await expect.poll(() => firstCard(page), pollTimeout).toEqual(['7', 'Mathematics']);
+    await columns(page).click();
+    await panel(page).getByRole('button', { name: 'Choose columns automatically' }).click();
+    await expect.poll(() => firstCard(page), pollTimeout).toEqual(['ada@example.com']);
+    expectNoFaults();
+  });
+
+  it('keeps the date if no time is chosen last, and shows the columns of a view', async () => {
+    const { page, expectNoFaults } = await open('#order_by=email&columns=name,create_time,attributes.team,email');
+    const cells = page.locator('[data-id]').first().locator('.cell');
+    await expect
+      .poll(async () => (await cells.allTextContents()).slice(0, 2), pollTimeout)
+      .toEqual(['Mathematics', 'ada@example.com']);
+    const lines = await cells.evaluateAll((all) => all.map((cell) => Math.round(cell.getBoundingClientRect().top)));
+    expect(lines[0]).toBe(lines[1]);
+    expect(lines[2]).toBeLessThan(lines[0] ?? 0);
+    expectNoFaults();
+  });
+});

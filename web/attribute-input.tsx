@@ -83,6 +83,6 @@ function LinesInput({ row: { type, text }, onInput, ...shared }: LinesInputProps
 }
 
 /** Shift+Enter inserts a line break, and input methods use Enter themselves. */
-function isPlainEnter({ key, shiftKey, ctrlKey, metaKey, altKey, isComposing }: KeyboardEvent): boolean {
+export function isPlainEnter({ key, shiftKey, ctrlKey, metaKey, altKey, isComposing }: KeyboardEvent): boolean {
   return key === 'Enter' && !shiftKey && !ctrlKey && !metaKey && !altKey && !isComposing;
 }

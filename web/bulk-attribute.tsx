@@ -1,6 +1,7 @@
 /** Sets or removes one attribute of many users. The toast after it can undo that. */
+import type { RefObject } from 'preact';
 import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { AttributeInput } from './attribute-input.js';
+import { AttributeInput, isPlainEnter } from './attribute-input.js';
 import {
   type AttributeRow,
   type AttributeType,
@@ -12,6 +13,7 @@ import {
 import { BulkResult, BulkRunning, StopButton } from './bulk-report.js';
 import { type BulkReport, runBulk } from './bulk-run.js';
 import { type BulkTarget, describeTarget, readTarget, targetOfIds, usersText } from './bulk-target.js';
+import { changedText, changeText } from './bulk-texts.js';
 import { type AttributeChange, type Changed, writeAttribute } from './bulk-writes.js';
 import { Dialog } from './dialog.js';
 import type { Directory } from './directory.js';
@@ -63,15 +65,16 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged }: B
     const { change, problem: found } = readChange(row, removes, directory.caller.protectedAttributes);
     setProblem(found);
     if (change === undefined) return;
-    const failedIds =
-      step.kind === 'report' && step.report.isWhole ? step.report.failures.map(({ id }) => id) : undefined;
+    const failedIds = step.kind === 'report' && step.report.isWhole ? failedIdsOf(step.report) : undefined;
     void run(failedIds === undefined ? target : targetOfIds(failedIds, target), change);
   };
-  const verb = removes ? 'Remove' : 'Set';
+  const { change: next } = readChange(row, removes, directory.caller.protectedAttributes);
+  const users = describeTarget(target);
+  const action = next === undefined ? `${removes ? 'Remove' : 'Set'} for ${users}` : changeText(next, users);
   const wasStopped = step.kind === 'report' && !step.report.isWhole && step.report.problem === '';
   return (
     <Dialog
-      title={`Change an attribute of ${describeTarget(target)}`}
+      title={`Change an attribute of ${users}`}
       onClose={step.kind === 'running' ? stop : onClose}
       onSubmit={submit}
       footer={
@@ -83,7 +86,7 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged }: B
               {step.kind === 'report' ? 'Close' : 'Cancel'}
             </button>
             <button type="submit" class="button primary">
-              {step.kind === 'form' ? `${verb} for ${describeTarget(target)}` : wasStopped ? 'Continue' : 'Try again'}
+              {step.kind === 'form' ? action : wasStopped ? 'Continue' : 'Try again'}
             </button>
           </>
         )
@@ -100,6 +103,10 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged }: B
       </div>
     </Dialog>
   );
+}
+
+function failedIdsOf({ failures }: BulkReport): string[] {
+  return failures.map(({ id }) => id);
 }
 
 interface ChangeAllOptions extends RunOptions {
@@ -123,12 +130,11 @@ function changeAll(options: ChangeAllOptions): Promise<BulkReport> {
   });
 }
 
-function resultText({ key, value }: AttributeChange, { changed, failed, isWhole }: BulkReport): string {
+function resultText(change: AttributeChange, { changed, failed, isWhole }: BulkReport): string {
+  const { key, value } = change;
   if (changed === 0 && failed === 0 && isWhole)
     return value === undefined ? `Nobody had “${key}”.` : `“${key}” already had this value.`;
-  return value === undefined
-    ? `Removed “${key}” from ${usersText(changed)}.`
-    : `Set “${key}” for ${usersText(changed)}.`;
+  return changedText(change, usersText(changed));
 }
 
 interface ChangeProblem {
@@ -145,6 +151,9 @@ function readChange(
   if (key === '') return { problem: { part: 'key', message: 'Enter the name of the attribute.' } };
   if (protectedKeys.has(key)) return { problem: { part: 'key', message: 'You may not write this attribute.' } };
   if (removes) return { change: { key, value: undefined } };
+  // It is more often a mistake than wanted, and is possible as JSON.
+  if ((row.type === 'text' || row.type === 'list') && row.text.trim() === '')
+    return { problem: { part: 'value', message: 'Type a value, or choose Remove.' } };
   const result = readAttributes([{ ...row, key }]);
   if (result.problems === undefined) return { change: { key, value: result.attributes[key] } };
   const [problem] = result.problems.values();
@@ -155,14 +164,18 @@ interface FormProps {
   readonly row: AttributeRow;
   readonly removes: boolean;
   readonly problem: ChangeProblem | undefined;
-  readonly known: KnownAttributes;
+  /** Undefined until they are known. */
+  readonly known: KnownAttributes | undefined;
   onRow(row: AttributeRow): void;
   onRemoves(removes: boolean): void;
 }
 
 function Form({ row, removes, problem, known, onRow, onRemoves }: FormProps) {
   const id = useId();
+  const valueRef = useRef<HTMLDivElement>(null);
   const keyProblem = problem?.part === 'key' ? problem : undefined;
+  const key = row.key.trim();
+  const isNew = !removes && key !== '' && known?.has(key) === false;
   return (
     <>
       <div class="field">
@@ -187,16 +200,28 @@ function Form({ row, removes, problem, known, onRow, onRemoves }: FormProps) {
           data-focus
           value={row.key}
           onInput={(event) => onRow(withKey(row, event.currentTarget.value, known))}
+          onKeyDown={(event) => {
+            const value = valueRef.current?.querySelector<HTMLElement>('input, textarea');
+            if (!isPlainEnter(event) || value == null) return;
+            event.preventDefault();
+            value.focus();
+          }}
+          aria-describedby={isNew ? `${id}-new` : undefined}
           {...invalidIf(keyProblem, id)}
         />
         <datalist id={`${id}-keys`}>
-          {[...known.keys()].map((key) => (
-            <option key={key} value={key} />
+          {[...(known?.keys() ?? [])].map((each) => (
+            <option key={each} value={each} />
           ))}
         </datalist>
+        {isNew && (
+          <p class="hint" id={`${id}-new`} dir="auto">
+            “{key}” is a new attribute.
+          </p>
+        )}
         <Problem problem={keyProblem} id={id} />
       </div>
-      {removes ? null : <ValueFields row={row} id={id} problem={problem} onRow={onRow} />}
+      {removes ? null : <ValueFields {...{ row, id, problem, valueRef, onRow }} />}
       <p class="hint">
         {removes ? 'Users without the attribute stay as they are. ' : ''}You can undo this for ten seconds after it is
         done.
@@ -206,8 +231,8 @@ function Form({ row, removes, problem, known, onRow, onRemoves }: FormProps) {
 }
 
 /** A value of another type than before would break what reads the attribute. The type can still be changed. */
-function withKey(row: AttributeRow, key: string, known: KnownAttributes): AttributeRow {
-  const type = known.get(key) ?? row.type;
+function withKey(row: AttributeRow, key: string, known: KnownAttributes | undefined): AttributeRow {
+  const type = known?.get(key) ?? row.type;
   return { ...(type === row.type || type === 'null' ? row : withType(row, type)), key };
 }
 
@@ -228,10 +253,12 @@ interface ValueFieldsProps {
   readonly row: AttributeRow;
   readonly id: string;
   readonly problem: ChangeProblem | undefined;
+  /** Contains the input of the value. */
+  readonly valueRef: RefObject<HTMLDivElement | null>;
   onRow(row: AttributeRow): void;
 }
 
-function ValueFields({ row, id, problem, onRow }: ValueFieldsProps) {
+function ValueFields({ row, id, problem, valueRef, onRow }: ValueFieldsProps) {
   const valueProblem = problem?.part === 'value' ? problem : undefined;
   const types = Object.entries(attributeTypes) as [AttributeType, string][];
   return (
@@ -259,7 +286,7 @@ function ValueFields({ row, id, problem, onRow }: ValueFieldsProps) {
           <span class="label" aria-hidden="true">
             Value
           </span>
-          <div>
+          <div ref={valueRef}>
             <AttributeInput row={row} label="Value" invalid={invalidIf(valueProblem, id)} onChange={onRow} />
           </div>
           <Problem problem={valueProblem} id={id} />

@@ -29,7 +29,7 @@ export function ExportDialog({ directory, target, onClose }: ExportDialogProps) 
   const { step, run, stop } = useExport(directory, target);
   const [format, setFormat] = useState<ExportFormat>('csv');
   const [chosen, setChosen] = useState(allFields);
-  const keys = [...useAttributeTypes(directory, target).keys()];
+  const keys = [...(useAttributeTypes(directory, target)?.keys() ?? [])];
   const id = useId();
   const columns = [...exportFields.map(([path]) => path), ...keys.map((key) => `attributes.${key}`)];
   const canRun = step.kind !== 'running' && chosen.size > 0;

@@ -16,13 +16,16 @@ export interface KnownAttributesOptions {
 // As many as suggest values for filters (user-sample.ts).
 const newestMax = 300;
 
-/** Reads only the first users, so rare keys may be missing. Ignores failures, because the action will have them too. */
+/**
+ * Returns undefined until they are known. Reads only the first users, so rare keys may be missing. Ignores failures, because
+ * the action will have them too.
+ */
 export function useAttributeTypes(
   directory: Directory,
   target: BulkTarget,
   { includesNewest = false }: KnownAttributesOptions = {},
-): KnownAttributes {
-  const [known, setKnown] = useState<KnownAttributes>(new Map());
+): KnownAttributes | undefined {
+  const [known, setKnown] = useState<KnownAttributes>();
   useEffect(() => {
     const controller = new AbortController();
     const { signal } = controller;

@@ -89,8 +89,8 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await selectAll(page, 'U0 Test');
     await setTeam(page, 'sales');
     await expectAccessible();
-    await button(page, 'Set for 600 users').click();
-    await page.getByText('Set “team” for 600 users.').waitFor({ timeout: 120_000 });
+    await button(page, 'Set team to sales for 600 users').click();
+    await page.getByText('Set team to sales for 600 users.').waitFor({ timeout: 120_000 });
     await dialog(page).waitFor({ state: 'detached' });
     expect(await valuesOf('team')).toEqual({ sales: 600, dev: 600 });
     expect(most).toBeGreaterThan(1);
@@ -120,15 +120,15 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await dialog(page).getByText('Enter a number').waitFor();
     await dialog(page).getByLabel('Value').fill('7');
     await page.keyboard.press('Enter');
-    await page.getByText('Set “floor” for 2 users.').waitFor();
+    await page.getByText('Set floor to 7 for 2 users.').waitFor();
     const toast = await page.locator('.toast').boundingBox();
     expect((toast?.y ?? 0) + (toast?.height ?? 0)).toBeLessThan((await bar(page).boundingBox())?.y ?? 0);
     expect(await valuesOf('floor')).toEqual({ 0: 1, 2: 1, 7: 2 });
     await bar(page).getByRole('button', { name: 'Change attribute…' }).click();
     await dialog(page).getByLabel('Action').selectOption('Remove the attribute');
     await dialog(page).getByLabel('Attribute', { exact: true }).fill('floor');
-    await button(page, 'Remove for 2 users').click();
-    await page.getByText('Removed “floor” from 2 users.').waitFor();
+    await button(page, 'Remove floor from 2 users').click();
+    await page.getByText('Removed floor from 2 users.').waitFor();
     expect(await valuesOf('floor')).toEqual({ 0: 1, 2: 1, undefined: 2 });
     await bar(page).getByRole('button', { name: 'Change attribute…' }).click();
     // Only the other users have numbers there now.
@@ -137,14 +137,52 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await dialog(page).getByLabel('Attribute', { exact: true }).fill('tags');
     await dialog(page).getByLabel('Type').selectOption('List');
     await dialog(page).getByLabel('Value').fill('on call\nparking');
-    await button(page, 'Set for 2 users').click();
-    await page.getByText('Set “tags” for 2 users.').waitFor();
+    await button(page, 'Set tags to on call, parking for 2 users').click();
+    await page.getByText('Set tags to on call, parking for 2 users.').waitFor();
     expect((await all()).flatMap(({ attributes }) => attributes?.tags ?? [])).toEqual([
       'on call',
       'parking',
       'on call',
       'parking',
     ]);
+    expectNoFaults();
+  });
+
+  it('get no empty value by Enter in the name of the attribute', async () => {
+    await create(3);
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await selectAll(page, 'U0 Test');
+    await bar(page).getByRole('button', { name: 'Change attribute…' }).click();
+    const key = dialog(page).getByLabel('Attribute', { exact: true });
+    const value = dialog(page).getByLabel('Value');
+    const focusedLabel = () => page.evaluate(() => document.activeElement?.getAttribute('aria-label'));
+    await key.fill('te');
+    await dialog(page).getByText('“te” is a new attribute.').waitFor();
+    await expectAccessible();
+    await key.press('Enter');
+    await expect.poll(focusedLabel, pollTimeout).toBe('Value');
+    await key.fill('team');
+    await dialog(page).getByText('is a new attribute.').waitFor({ state: 'detached' });
+    await key.press('Enter');
+    await expect.poll(focusedLabel, pollTimeout).toBe('Value');
+    await value.press('Enter');
+    await dialog(page).getByText('Type a value, or choose Remove.').waitFor();
+    await dialog(page).getByLabel('Type').selectOption('List');
+    await button(page, 'Set for 3 users').click();
+    await dialog(page).getByText('Type a value, or choose Remove.').waitFor();
+    expect(await valuesOf('team')).toEqual({ ops: 2, dev: 1 });
+    expect(await valuesOf('te')).toEqual({ undefined: 3 });
+    // An empty text is still possible, for clients that need one.
+    await dialog(page).getByLabel('Type').selectOption('JSON');
+    await value.fill('""');
+    await button(page, 'Set team to an empty text for 3 users').waitFor();
+    await dialog(page).getByLabel('Type').selectOption('Text');
+    const long = 'The department of everything else';
+    await value.fill(long);
+    await button(page, 'Set team to The department of everyt… for 3 users').waitFor();
+    await value.press('Enter');
+    await page.getByText('Set team to The department of everyt… for 3 users.').waitFor({ timeout: 60_000 });
+    expect(await valuesOf('team')).toEqual({ [long]: 3 });
     expectNoFaults();
   });
 
@@ -160,8 +198,8 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await selectAll(page, 'U0 Test');
     await setTeam(page, 'sales');
     const before = await all();
-    await button(page, 'Set for 3 users').click();
-    await page.getByText('Set “team” for 3 users.').waitFor({ timeout: 60_000 });
+    await button(page, 'Set team to sales for 3 users').click();
+    await page.getByText('Set team to sales for 3 users.').waitFor({ timeout: 60_000 });
     expect(await valuesOf('team')).toEqual({ sales: 3 });
     const changes = await Promise.all(before.map(({ id }) => site.app.client.listUserChanges({ id })));
     // Each was created and updated once.
@@ -194,14 +232,14 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     });
     await selectAll(page, 'U0 Test');
     await setTeam(page, 'sales');
-    await button(page, 'Set for 3 users').click();
+    await button(page, 'Set team to sales for 3 users').click();
     await dialog(page).getByText('2 users changed, 1 failed.').waitFor({ timeout: 60_000 });
     await dialog(page).getByText('Somebody else has changed this attribute meanwhile.').waitFor();
     expect(await valuesOf('team')).toEqual({ sales: 2, theirs: 1 });
     const { user } = await site.app.client.getUser({ id: first?.id ?? '' });
     expect(user).toMatchObject({ lastName: 'Kept', attributes: { team: 'sales' } });
     await button(page, 'Try again').click();
-    await page.getByText('Set “team” for 1 user.').waitFor({ timeout: 60_000 });
+    await page.getByText('Set team to sales for 1 user.').waitFor({ timeout: 60_000 });
     expect(await valuesOf('team')).toEqual({ sales: 3 });
   });
 
@@ -255,8 +293,8 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await box(page, 'U0 Test').check();
     await expect.poll(() => gapAbove(bar(page)), pollTimeout).toBeGreaterThanOrEqual(0);
     await setTeam(page, 'sales');
-    await button(page, 'Set for 1 user').click();
-    await page.getByText('Set “team” for 1 user.').waitFor();
+    await button(page, 'Set team to sales for 1 user').click();
+    await page.getByText('Set team to sales for 1 user.').waitFor();
     await expect.poll(() => gapAbove(page.locator('.toast')), pollTimeout).toBeGreaterThanOrEqual(0);
     expectNoFaults();
   });
@@ -275,7 +313,7 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     });
     await selectAll(page, 'U0 Test');
     await setTeam(page, 'sales');
-    await button(page, 'Set for 300 users').click();
+    await button(page, 'Set team to sales for 300 users').click();
     await expect.poll(() => calls, pollTimeout).toBe(28);
     await button(page, 'Stop').click();
     release();

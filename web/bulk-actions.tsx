@@ -50,7 +50,17 @@ export function useBulkActions({ directory, caller, selection, query, total, onC
   const dialog = (
     <>
       {props !== undefined && open?.action === 'export' && <ExportDialog {...props} />}
-      {props !== undefined && open?.action === 'attribute' && <AttributeDialog {...props} onChanged={onChanged} />}
+      {props !== undefined && open?.action === 'attribute' && (
+        <AttributeDialog
+          {...props}
+          onChanged={onChanged}
+          onTried={(failedIds) => {
+            // The other users may no longer match the filter, so a later action would change them unseen.
+            selection.clear();
+            selection.toggleRange(failedIds, true);
+          }}
+        />
+      )}
       {props !== undefined && open?.action === 'delete' && (
         <DeleteDialog
           {...props}

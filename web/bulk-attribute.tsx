@@ -29,10 +29,15 @@ export interface BulkDialogProps {
   onChanged(): void;
 }
 
+export interface BulkAttributeDialogProps extends BulkDialogProps {
+  /** Called after the change was tried for all users, with those for whom it failed. */
+  onTried(failedIds: readonly string[]): void;
+}
+
 // The page keeps the old values of this many users for an undo.
 const undoMax = 100_000;
 
-export function BulkAttributeDialog({ directory, target, onClose, onChanged }: BulkDialogProps) {
+export function BulkAttributeDialog({ directory, target, onClose, onChanged, onTried }: BulkAttributeDialogProps) {
   const known = useAttributeTypes(directory, target, { includesNewest: true });
   const [row, setRow] = useState<AttributeRow>(newRow);
   // The attributes may be known only after the key was typed.
@@ -52,6 +57,7 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged }: B
     setCurrent(users);
     const report = await start((options) => changeAll({ directory, users, change, changed, ...options }));
     if (report.changed > 0) onChanged();
+    if (report.isWhole) onTried(failedIdsOf(report));
     const canUndo = report.changed > 0 && report.changed <= undoMax;
     showToast({
       text: resultText(change, report),

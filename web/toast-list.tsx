@@ -68,13 +68,16 @@ export function ToastList() {
   );
 }
 
+const editable = 'input:not([type=checkbox], [type=radio]), textarea, [contenteditable]';
+
 /** Ctrl+Z and ⌘Z undo as the button of the newest toast does. In a text field, they undo the typing. */
 function onUndoKey(event: KeyboardEvent): void {
   if (event.key.toLowerCase() !== 'z' || !(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey) return;
   if (event.defaultPrevented || document.querySelector('dialog[open]') !== null) return;
   const { target } = event;
-  if (target instanceof HTMLElement && target.closest('input, textarea, [contenteditable]') !== null) return;
-  undoToast();
+  if (target instanceof HTMLElement && target.closest(editable) !== null) return;
+  // Otherwise the browser also undoes the last typing in any field of the page.
+  if (undoToast()) event.preventDefault();
 }
 
 interface ToastItemProps {

@@ -54,10 +54,15 @@ export function closeAllToasts(): void {
   change([]);
 }
 
-/** Reverts the action of the toast, once. Without an id, it is the newest toast that has an undo. */
-export function undoToast(id?: number): void {
+/**
+ * Reverts the action of the toast, once. Without an id, it is the newest toast that has an undo. Returns whether there is
+ * such a toast.
+ */
+export function undoToast(id?: number): boolean {
   const toast = toasts.findLast(({ undo, ...other }) => undo !== undefined && (id === undefined || other.id === id));
-  if (toast?.undo !== undefined && !toast.isUndoing) void undo(toast.id, toast.undo);
+  if (toast?.undo === undefined) return false;
+  if (!toast.isUndoing) void undo(toast.id, toast.undo);
+  return true;
 }
 
 async function undo(id: number, revert: () => Promise<void>): Promise<void> {

@@ -210,6 +210,30 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     expectNoFaults();
   });
 
+  it('get their old value by Ctrl+Z, which does not change the search', async () => {
+    await create(3);
+    const { page, expectNoFaults } = await open();
+    const search = page.getByRole('searchbox');
+    await search.pressSequentially('U1');
+    await page.getByRole('row', { name: 'U0 Test' }).waitFor({ state: 'detached' });
+    await box(page, 'U1 Test').check();
+    await setTeam(page, 'sales');
+    await button(page, 'Set team to sales for 1 user').click();
+    await page.getByText('Set team to sales for 1 user.').waitFor({ timeout: 60_000 });
+    // In the search, the key undoes only the typing.
+    await search.press('End');
+    await page.keyboard.type('x');
+    await page.keyboard.press('Control+z');
+    await expect.poll(() => search.inputValue(), pollTimeout).toBe('U1');
+    expect(await valuesOf('team')).toEqual({ sales: 1, ops: 2 });
+    await box(page, 'U1 Test').focus();
+    await page.keyboard.press('Control+z');
+    await page.getByText('Undone.').waitFor({ timeout: 60_000 });
+    expect(await valuesOf('team')).toEqual({ ops: 2, dev: 1 });
+    expect(await search.inputValue()).toBe('U1');
+    expectNoFaults();
+  });
+
   it('are written once if answers are lost', async () => {
     await create(3);
     const { page, expectNoFaults } = await open();

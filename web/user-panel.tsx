@@ -118,9 +118,9 @@ export function UserPanel(props: UserPanelProps) {
           <Conflict
             mine={view.mine}
             theirs={fieldsOf(view.theirs)}
-            choices={view.choices}
+            merge={view.merge}
             openPath={view.openPath}
-            onChoose={(choices) => state.setView({ ...view, choices, openPath: undefined })}
+            onChoose={(choices) => state.setView({ ...view, merge: { ...view.merge, choices }, openPath: undefined })}
           />
         ) : view.kind === 'delete' ? (
           <DeleteQuestion view={view} />
@@ -251,8 +251,9 @@ function useDiscardQuestion() {
   };
 }
 
-function titleOf({ kind }: View, isNew: boolean, name: string) {
-  if (kind === 'conflict') return 'Conflicting changes';
+function titleOf(view: View, isNew: boolean, name: string) {
+  const { kind } = view;
+  if (kind === 'conflict') return Object.keys(view.merge.choices).length > 0 ? 'Conflicting changes' : 'Merged changes';
   if (kind === 'form' && isNew) return 'New user';
   if (kind !== 'delete') return name;
   return (

@@ -474,10 +474,9 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     await page.getByRole('heading', { name: 'Conflicting changes' }).waitFor();
     const choice = (label: string) => panel(page).getByRole('group', { name: label });
     expect(await choice('First name').getByRole('radio', { checked: true }).count()).toBe(0);
-    expect(await choice('Last name').getByRole('radio', { name: 'Mine' }).isChecked()).toBe(true);
-    expect(await choice('Image URL').getByRole('radio', { name: 'Theirs' }).isChecked()).toBe(true);
-    expect(await choice('note').getByRole('radio', { name: 'Theirs' }).isChecked()).toBe(true);
-    expect(await choice('Email').count()).toBe(0);
+    // It asks only about the fields that both changed.
+    for (const label of ['Last name', 'Image URL', 'note', 'Email']) expect(await choice(label).count()).toBe(0);
+    await panel(page).getByText('Changed in only one version, and kept: Last name, Image URL, note.').waitFor();
     await button(page, 'Save').click();
     await panel(page).getByText('Both versions changed this field. Choose one.').waitFor();
     await expectAccessible();
@@ -493,6 +492,45 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
       attributes: { team: 'mine', floor: 3 },
     });
     expect((await read(id))?.attributes).not.toHaveProperty('note');
+    expectNoFaults();
+  });
+
+  it.each([
+    ['Keep all of mine', { team: 'mine', level: 2, city: 'Oslo' }],
+    ['Keep all of theirs', { team: 'theirs', level: 2, city: 'Oslo' }],
+  ])('keeps the fields that only one version changed with “%s”', async (name, expected) => {
+    const { id } = await create({ attributes: { team: 'ops', level: 1, city: 'Rome' } });
+    const { page, expectNoFaults } = await edit(id);
+    await panel(page).getByRole('textbox', { name: 'Value of team' }).fill('mine');
+    await panel(page).getByRole('textbox', { name: 'Value of level' }).fill('2');
+    await site.app.client.updateUser({
+      user: { id, attributes: { team: 'theirs', city: 'Oslo' } },
+      updateMask: ['attributes.team', 'attributes.city'],
+    });
+    await button(page, 'Save').click();
+    await button(page, name).click();
+    await button(page, 'Save').click();
+    await button(page, 'Edit').waitFor();
+    expect((await read(id))?.attributes).toEqual(expected);
+    expectNoFaults();
+  });
+
+  it('asks nothing if both versions changed different fields', async () => {
+    const { id } = await create({ attributes: { level: 1, city: 'Rome' } });
+    const { page, expectAccessible, expectNoFaults } = await edit(id);
+    await panel(page).getByRole('textbox', { name: 'Value of level' }).fill('2');
+    await site.app.client.updateUser({
+      user: { id, attributes: { city: 'Oslo' } },
+      updateMask: ['attributes.city'],
+    });
+    await button(page, 'Save').click();
+    await page.getByRole('heading', { name: 'Merged changes' }).waitFor();
+    await panel(page).getByText('Changed in only one version, and kept: city, level.').waitFor();
+    expect(await panel(page).getByRole('radio').count()).toBe(0);
+    await expectAccessible();
+    await button(page, 'Save').click();
+    await button(page, 'Edit').waitFor();
+    expect((await read(id))?.attributes).toEqual({ level: 2, city: 'Oslo' });
     expectNoFaults();
   });
 

@@ -127,7 +127,7 @@ export function UserPanel(props: UserPanelProps) {
         ) : view.kind === 'form' ? (
           <>
             {isGone ? null : <ChangedByOthers newer={newer} isUpdated={isUpdated} form={form} writes={writes} />}
-            <UserFormFields form={form} isReadOnly={!maySave} />
+            <UserFormFields directory={directory} form={form} isReadOnly={!maySave} />
           </>
         ) : base === undefined ? null : (
           <UserProfile directory={directory} user={base} />

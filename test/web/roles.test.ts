@@ -139,7 +139,7 @@ describe.skipIf(browserMissing !== undefined)('the page of a caller', () => {
       await textbox(page, 'Value of team').fill('dev');
       await button(page, 'Add attribute').click();
       await panel(page)
-        .getByRole('textbox', { name: /^Key of/ })
+        .getByLabel(/^Key of/)
         .last()
         .fill('salary');
       await button(page, 'Save').click();

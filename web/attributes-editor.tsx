@@ -10,9 +10,12 @@ import {
   newRow,
   withType,
 } from './attributes.js';
+import type { Directory } from './directory.js';
+import { useNewestAttributes } from './use-attribute-types.js';
 import { violationText } from './user-fields.js';
 
 export interface AttributesEditorProps {
+  readonly directory: Directory;
   readonly rows: readonly AttributeRow[];
   /** The key is the id of the row. */
   readonly problems: ReadonlyMap<number, AttributeProblem>;
@@ -25,10 +28,17 @@ export interface AttributesEditorProps {
 }
 
 export function AttributesEditor(props: AttributesEditorProps) {
-  const { rows, problems, problem, isReadOnly, protectedKeys, onChange } = props;
+  const { directory, rows, problems, problem, isReadOnly, protectedKeys, onChange } = props;
   const groupRef = useRef<HTMLFieldSetElement>(null);
   const addRef = useRef<HTMLButtonElement>(null);
   const problemId = useId();
+  const keysId = useId();
+  const known = useNewestAttributes(
+    directory,
+    rows.some(({ isNew }) => isNew === true),
+  );
+  const ownKeys = rows.filter(({ isNew }) => isNew !== true).map(({ key }) => key);
+  const keys = [...new Set([...ownKeys, ...known.keys()])];
 
   function replace(edited: AttributeRow): void {
     onChange(rows.map((row) => (row.id === edited.id ? edited : row)));
@@ -61,11 +71,20 @@ export function AttributesEditor(props: AttributesEditorProps) {
           row={row}
           number={index + 1}
           problem={problems.get(row.id)}
+          keys={keys}
+          keysId={keysId}
           isReadOnly={isReadOnly || (row.untouched !== undefined && protectedKeys.has(row.key))}
           onChange={replace}
           onRemove={() => remove(row)}
         />
       ))}
+      <datalist id={keysId}>
+        {keys
+          .filter((key) => !ownKeys.includes(key) && !protectedKeys.has(key))
+          .map((key) => (
+            <option key={key} value={key} />
+          ))}
+      </datalist>
       {problem === undefined ? null : (
         <p class="error" id={problemId}>
           {violationText('Attributes', problem)}
@@ -96,13 +115,20 @@ interface AttributeFieldsProps {
   readonly row: AttributeRow;
   readonly number: number;
   readonly problem: AttributeProblem | undefined;
+  /** The keys that are known to exist. */
+  readonly keys: readonly string[];
+  /** The id of the list that offers keys. */
+  readonly keysId: string;
   readonly isReadOnly: boolean;
   onChange(row: AttributeRow): void;
   onRemove(): void;
 }
 
-function AttributeFields({ row, number, problem, isReadOnly, onChange, onRemove }: AttributeFieldsProps) {
+function AttributeFields(props: AttributeFieldsProps) {
+  const { row, number, problem, keys, keysId, isReadOnly, onChange, onRemove } = props;
   const problemId = useId();
+  const similarId = useId();
+  const similar = row.isNew === true ? similarKey(row.key, keys) : undefined;
   const name = row.key === '' ? `attribute ${number}` : row.key;
   const described = (part: AttributeProblem['part']) =>
     problem?.part === part ? { 'aria-invalid': true, 'aria-describedby': problemId } : {};
@@ -113,11 +139,13 @@ function AttributeFields({ row, number, problem, isReadOnly, onChange, onRemove 
           class="input"
           aria-label={`Key of attribute ${number}`}
           placeholder="key"
+          list={keysId}
           dir="auto"
           autocomplete="off"
           autocapitalize="none"
           spellcheck={false}
           value={row.key}
+          aria-describedby={similar === undefined ? undefined : similarId}
           {...described('key')}
           onInput={(event) => onChange({ ...row, key: event.currentTarget.value })}
         />
@@ -156,6 +184,11 @@ function AttributeFields({ row, number, problem, isReadOnly, onChange, onRemove 
           </button>
         </>
       )}
+      {similar === undefined ? null : (
+        <p class="hint" id={similarId} role="status">
+          There is also “<bdi>{similar}</bdi>”.
+        </p>
+      )}
       {problem === undefined ? null : (
         <p class="error" id={problemId}>
           {problem.message}
@@ -163,4 +196,9 @@ function AttributeFields({ row, number, problem, isReadOnly, onChange, onRemove 
       )}
     </div>
   );
+}
+
+/** Another key that differs from this one only in capital letters. */
+function similarKey(key: string, keys: readonly string[]): string | undefined {
+  return keys.includes(key) ? undefined : keys.find((other) => other.toLowerCase() === key.toLowerCase());
 }

@@ -1,8 +1,8 @@
 /** The second step of a chip: its operator and its values. Enter applies them. */
-import { useState } from 'preact/hooks';
+import { useRef, useState } from 'preact/hooks';
 import { type ChipDraft, chipOf, withOperator } from './chip-draft.js';
 import { recentDays } from './chip-values.js';
-import { type Chip, type FieldPath, isSamePath, type Operator } from './filter-chips.js';
+import { type Chip, type ChipValue, type FieldPath, isSamePath, type Operator } from './filter-chips.js';
 import { labelOfField, operatorsOf, operatorText, valuesOf } from './filter-fields.js';
 import type { SampledValue, UserSample } from './user-sample.js';
 import { DayField, SeveralValues, TextValue } from './value-fields.js';
@@ -18,12 +18,13 @@ export interface ChipEditorProps {
 export function ChipEditor({ start, isNew, sample, onApply, onCancel }: ChipEditorProps) {
   const [draft, setDraft] = useState(start);
   const [problem, setProblem] = useState('');
+  const active = useRef<ChipValue | undefined>(undefined);
   const change = (next: ChipDraft) => {
     setDraft(next);
     setProblem('');
   };
   const apply = (next = draft) => {
-    const result = chipOf(next);
+    const result = chipOf(withActive(next, active.current));
     if ('chip' in result) onApply(result.chip);
     else setProblem(result.problem);
   };
@@ -62,7 +63,15 @@ export function ChipEditor({ start, isNew, sample, onApply, onCancel }: ChipEdit
           </select>
         )}
       </div>
-      <DraftValues draft={draft} sample={sample} onChange={change} onApply={apply} />
+      <DraftValues
+        draft={draft}
+        sample={sample}
+        onChange={change}
+        onActive={(value) => {
+          active.current = value;
+        }}
+        onApply={apply}
+      />
       {isSearch && <SearchedAttributes draft={draft} all={[start.path, ...start.others]} onChange={change} />}
       {problem !== '' && (
         <p class="error" role="alert">
@@ -82,6 +91,13 @@ export function ChipEditor({ start, isNew, sample, onApply, onCancel }: ChipEdit
   );
 }
 
+/** The button applies the same value as Enter: the active one in the list, if a text was typed. */
+function withActive(draft: ChipDraft, active: ChipValue | undefined): ChipDraft {
+  const { operator, values, texts } = draft;
+  if (valuesOf(operator) !== 'several' || texts[0].trim() === '' || active === undefined) return draft;
+  return { ...draft, values: values.includes(active) ? values : [...values, active], texts: ['', texts[1]] };
+}
+
 function hintOf({ operator, kind }: ChipDraft): string {
   if (operator === 'startsWith' || operator === 'endsWith' || operator === 'containsExactly') {
     return kind === 'email' ? '' : 'Capital letters matter.';
@@ -93,10 +109,11 @@ interface DraftValuesProps {
   readonly draft: ChipDraft;
   readonly sample: UserSample | undefined;
   onChange(draft: ChipDraft): void;
+  onActive(value: ChipValue | undefined): void;
   onApply(draft?: ChipDraft): void;
 }
 
-function DraftValues({ draft, sample, onChange, onApply }: DraftValuesProps) {
+function DraftValues({ draft, sample, onChange, onActive, onApply }: DraftValuesProps) {
   const { kind, operator, values, texts } = draft;
   const [first, second] = texts;
   const setFirst = (text: string) => onChange({ ...draft, texts: [text, second] });
@@ -147,6 +164,7 @@ function DraftValues({ draft, sample, onChange, onApply }: DraftValuesProps) {
           text={first}
           onText={setFirst}
           onValues={(next) => onChange({ ...draft, values: next, texts: ['', second] })}
+          onActive={onActive}
           onApply={(next = values) =>
             onApply({ ...draft, values: next, texts: next === values ? texts : ['', second] })
           }

@@ -1,9 +1,10 @@
-/** Shows two versions of a user side by side, and lets the user choose one for each field that differs. */
+/**
+ * Merges two versions of a user. The user chooses for each field that both versions changed, and sees them side by side.
+ */
 import { Fragment } from 'preact';
 import { useId } from 'preact/hooks';
 import {
   differences,
-  isEqual,
   isProtected,
   type JsonValue,
   labelOf,
@@ -14,38 +15,47 @@ import {
 
 export type Choices = Readonly<Record<string, 'mine' | 'theirs' | undefined>>;
 
-/**
- * Returns the initial choices. If only one side changed a field, it is chosen. If both did, the user must choose. The
- * user cannot choose for attributes that they may not write.
- */
-export function firstChoices(
+export interface Merge {
+  /** Their version with the fields that only mine changed. */
+  readonly fields: UserFields;
+  /** The fields that only one version changed. */
+  readonly paths: readonly string[];
+  /** The fields that both versions changed. */
+  readonly choices: Choices;
+}
+
+/** Leaves out attributes that the user may not write. */
+export function mergeOf(
   base: UserFields,
   mine: UserFields,
   theirs: UserFields,
   protectedKeys: ReadonlySet<string>,
-): Choices {
-  const paths = differences(mine, theirs).filter((path) => !isProtected(path, protectedKeys));
-  return Object.fromEntries(
-    paths.map((path) => {
-      if (isEqual(valueAt(base, path), valueAt(mine, path))) return [path, 'theirs'];
-      return [path, isEqual(valueAt(base, path), valueAt(theirs, path)) ? 'mine' : undefined];
-    }),
-  );
-}
-
-/** Returns the merged fields, or the first path without a choice. */
-export function resolve(
-  choices: Choices,
-  mine: UserFields,
-  theirs: UserFields,
-): { fields: UserFields } | { open: string } {
-  const open = Object.keys(choices).find((path) => choices[path] === undefined);
-  if (open !== undefined) return { open };
+): Merge {
+  const differing = differences(mine, theirs).filter((path) => !isProtected(path, protectedKeys));
+  const byMe = new Set(differences(base, mine));
+  const byThem = new Set(differences(base, theirs));
+  const isConflict = (path: string) => byMe.has(path) && byThem.has(path);
   return {
     fields: withValues(
       theirs,
       mine,
-      Object.keys(choices).filter((path) => choices[path] === 'mine'),
+      differing.filter((path) => !byThem.has(path)),
+    ),
+    paths: differing.filter((path) => !isConflict(path)),
+    choices: Object.fromEntries(differing.filter(isConflict).map((path) => [path, undefined])),
+  };
+}
+
+/** Returns the merged fields, or the first path without a choice. */
+export function resolve({ fields, choices }: Merge, mine: UserFields): { fields: UserFields } | { open: string } {
+  const paths = Object.keys(choices);
+  const open = paths.find((path) => choices[path] === undefined);
+  if (open !== undefined) return { open };
+  return {
+    fields: withValues(
+      fields,
+      mine,
+      paths.filter((path) => choices[path] === 'mine'),
     ),
   };
 }
@@ -53,28 +63,39 @@ export function resolve(
 export interface ConflictProps {
   readonly mine: UserFields;
   readonly theirs: UserFields;
-  readonly choices: Choices;
+  readonly merge: Merge;
   /** The field to mark, because saving needs a choice for it. */
   readonly openPath: string | undefined;
   onChoose(choices: Choices): void;
 }
 
-export function Conflict({ mine, theirs, choices, openPath, onChoose }: ConflictProps) {
+export function Conflict({ mine, theirs, merge, openPath, onChoose }: ConflictProps) {
+  const { choices } = merge;
   const paths = Object.keys(choices);
   const all = (side: 'mine' | 'theirs') => onChoose(Object.fromEntries(paths.map((path) => [path, side])));
   return (
     <div class="stack">
       <p>
-        Somebody else has saved this user since you opened it. For each field that differs, choose the version to keep.
+        Somebody else has saved this user since you opened it.{' '}
+        {paths.length === 0
+          ? 'No field was changed in both versions.'
+          : 'For each field that both versions changed, choose the version to keep.'}
       </p>
-      <div class="line wrap">
-        <button type="button" class="button small" data-first onClick={() => all('mine')}>
-          Keep all of mine
-        </button>
-        <button type="button" class="button small" onClick={() => all('theirs')}>
-          Keep all of theirs
-        </button>
-      </div>
+      {merge.paths.length === 0 ? null : (
+        <p>
+          Changed in only one version, and kept: <Labels paths={merge.paths} />.
+        </p>
+      )}
+      {paths.length === 0 ? null : (
+        <div class="line wrap">
+          <button type="button" class="button small" data-first onClick={() => all('mine')}>
+            Keep all of mine
+          </button>
+          <button type="button" class="button small" onClick={() => all('theirs')}>
+            Keep all of theirs
+          </button>
+        </div>
+      )}
       {paths.map((path) => (
         <ConflictField
           key={path}

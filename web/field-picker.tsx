@@ -42,7 +42,7 @@ export function FieldPicker({ sample, onPick, onAdvanced }: FieldPickerProps) {
         placeholder="Filter by…"
         text={text}
         options={choices}
-        startsAtFirst
+        startsAt={0}
         emptyText={sample === undefined ? 'Loading…' : 'No field has this name.'}
         onText={setText}
         onChoose={(key) => choices.find((choice) => choice.key === key)?.pick()}

@@ -21,14 +21,16 @@ export interface OptionFieldProps {
   readonly text: string;
   readonly options: readonly Option[];
   readonly isMultiple?: boolean;
-  /** Whether the first option is active before an arrow key was pressed. */
-  readonly startsAtFirst?: boolean;
+  /** The option that is active before an arrow key was pressed. */
+  readonly startsAt?: number | undefined;
   /** Shown if there are no options. */
   readonly emptyText?: string;
   readonly inputMode?: 'text' | 'decimal';
   onText(text: string): void;
   /** `how` is `toggle` after a click or a space in a list with several selections. */
   onChoose(key: string, how: 'enter' | 'toggle'): void;
+  /** Called when another option, or none, becomes active. */
+  onActive?(key: string | undefined): void;
   /** Enter without an active option. */
   onEnter?(): void;
   /** Backspace in an empty field. */
@@ -36,13 +38,15 @@ export interface OptionFieldProps {
 }
 
 export function OptionField(props: OptionFieldProps) {
-  const { label, placeholder, text, options, isMultiple = false, startsAtFirst = false, emptyText, inputMode } = props;
+  const { label, placeholder, text, options, isMultiple = false, startsAt = -1, emptyText, inputMode } = props;
   const id = useId();
-  const start = startsAtFirst ? 0 : -1;
-  const [active, setActive] = useState(start);
+  /** Undefined before an arrow key was pressed. */
+  const [moved, setMoved] = useState<number>();
   // Before the next key, which may be an arrow.
-  useLayoutEffect(() => setActive(start), [text]);
-  const at = Math.min(active, options.length - 1);
+  useLayoutEffect(() => setMoved(undefined), [text]);
+  const at = Math.min(moved ?? startsAt, options.length - 1);
+  const activeKey = options[at]?.key;
+  useLayoutEffect(() => props.onActive?.(activeKey), [activeKey]);
   const optionId = (index: number) => `${id}-${index}`;
   useEffect(() => {
     document.getElementById(optionId(at))?.scrollIntoView({ block: 'nearest' });
@@ -51,11 +55,13 @@ export function OptionField(props: OptionFieldProps) {
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.isComposing || event.ctrlKey || event.metaKey) return;
     const option = options[at];
-    if (event.key === 'ArrowDown') setActive(at + 1 < options.length ? at + 1 : 0);
-    else if (event.key === 'ArrowUp') setActive(at > 0 ? at - 1 : options.length - 1);
+    if (event.key === 'ArrowDown') setMoved(at + 1 < options.length ? at + 1 : 0);
+    else if (event.key === 'ArrowUp') setMoved(at > 0 ? at - 1 : options.length - 1);
     else if (event.key === 'Enter' && option !== undefined) props.onChoose(option.key, 'enter');
     else if (event.key === 'Enter') props.onEnter?.();
-    else if (event.key === ' ' && isMultiple && option !== undefined) props.onChoose(option.key, 'toggle');
+    // Otherwise a space belongs to the text.
+    else if (event.key === ' ' && isMultiple && moved !== undefined && option !== undefined)
+      props.onChoose(option.key, 'toggle');
     else {
       if (event.key === 'Backspace' && text === '') props.onBackspace?.();
       return;

@@ -1,6 +1,7 @@
 /** The attributes that occur in the users of an action, to offer them, and the type that most of their values have. */
 import { useEffect, useState } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
+import type { ListUsersResponse } from '../generated/users/v1/user_service.js';
 import { type AttributeType, attributeTypeOf, sortedByKey } from './attributes.js';
 import { type BulkTarget, readTarget } from './bulk-target.js';
 import type { Directory } from './directory.js';
@@ -29,9 +30,7 @@ export function useAttributeTypes(
   useEffect(() => {
     const controller = new AbortController();
     const { signal } = controller;
-    const newest = includesNewest
-      ? directory.listUsers({ orderBy: 'create_time desc', pageSize: newestMax }, { signal })
-      : { users: [] };
+    const newest = includesNewest ? readNewest(directory, signal) : { users: [] };
     Promise.all([firstUsers(directory, target, signal), newest]).then(
       ([first, { users }]) => setKnown(knownOf([...first, ...users])),
       () => {},
@@ -39,6 +38,26 @@ export function useAttributeTypes(
     return () => controller.abort();
   }, [directory, target, includesNewest]);
   return known;
+}
+
+/** Reads the directory's newest users as soon as their attributes are needed. Ignores failures, as above. */
+export function useNewestAttributes(directory: Directory, isNeeded: boolean): KnownAttributes {
+  const [known, setKnown] = useState<KnownAttributes>(new Map());
+  const isRead = isNeeded && directory.may('listUsers');
+  useEffect(() => {
+    if (!isRead) return;
+    const controller = new AbortController();
+    readNewest(directory, controller.signal).then(
+      ({ users }) => setKnown(knownOf(users)),
+      () => {},
+    );
+    return () => controller.abort();
+  }, [directory, isRead]);
+  return known;
+}
+
+function readNewest(directory: Directory, signal: AbortSignal): Promise<ListUsersResponse> {
+  return directory.listUsers({ orderBy: 'create_time desc', pageSize: newestMax }, { signal });
 }
 
 async function firstUsers(directory: Directory, target: BulkTarget, signal: AbortSignal): Promise<readonly User[]> {

@@ -3,10 +3,17 @@ import { useId } from 'preact/hooks';
 import { textFields } from '../src/fields.js';
 import { isLink } from './attributes.js';
 import { AttributesEditor } from './attributes-editor.js';
+import type { Directory } from './directory.js';
 import { violationText } from './user-fields.js';
 import type { UserForm } from './user-form.js';
 
-export function UserFormFields({ form, isReadOnly }: { form: UserForm; isReadOnly: boolean }) {
+export interface UserFormFieldsProps {
+  readonly directory: Directory;
+  readonly form: UserForm;
+  readonly isReadOnly: boolean;
+}
+
+export function UserFormFields({ directory, form, isReadOnly }: UserFormFieldsProps) {
   const textField = (field: (typeof textFields)[number]) => (
     <TextField
       key={field.path}
@@ -26,6 +33,7 @@ export function UserFormFields({ form, isReadOnly }: { form: UserForm; isReadOnl
     <>
       <div class="facts">{textFields.map(textField)}</div>
       <AttributesEditor
+        directory={directory}
         rows={form.rows}
         problems={form.rowProblems}
         problem={form.violations.attributes}

@@ -118,16 +118,16 @@ export function UserPanel(props: UserPanelProps) {
           <Conflict
             mine={view.mine}
             theirs={fieldsOf(view.theirs)}
-            choices={view.choices}
+            merge={view.merge}
             openPath={view.openPath}
-            onChoose={(choices) => state.setView({ ...view, choices, openPath: undefined })}
+            onChoose={(choices) => state.setView({ ...view, merge: { ...view.merge, choices }, openPath: undefined })}
           />
         ) : view.kind === 'delete' ? (
           <DeleteQuestion view={view} />
         ) : view.kind === 'form' ? (
           <>
             {isGone ? null : <ChangedByOthers newer={newer} isUpdated={isUpdated} form={form} writes={writes} />}
-            <UserFormFields form={form} isReadOnly={!maySave} />
+            <UserFormFields directory={directory} form={form} isReadOnly={!maySave} />
           </>
         ) : base === undefined ? null : (
           <UserProfile directory={directory} user={base} />
@@ -251,8 +251,9 @@ function useDiscardQuestion() {
   };
 }
 
-function titleOf({ kind }: View, isNew: boolean, name: string) {
-  if (kind === 'conflict') return 'Conflicting changes';
+function titleOf(view: View, isNew: boolean, name: string) {
+  const { kind } = view;
+  if (kind === 'conflict') return Object.keys(view.merge.choices).length > 0 ? 'Conflicting changes' : 'Merged changes';
   if (kind === 'form' && isNew) return 'New user';
   if (kind !== 'delete') return name;
   return (

@@ -1,7 +1,7 @@
 /** Saves and deletes the user of a panel. Shows a conflict instead of overwriting somebody else's change. */
 import { useMemo, useState } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
-import { type Choices, firstChoices, resolve } from './conflict.js';
+import { type Merge, mergeOf, resolve } from './conflict.js';
 import type { Directory } from './directory.js';
 import { createCreator, deleteUser, describeFailure, hasReason, isUnclear, readUser, updateUser } from './save-user.js';
 import { differences, fieldsOf, type UserFields } from './user-fields.js';
@@ -22,7 +22,7 @@ export interface ConflictView {
   readonly kind: 'conflict';
   readonly mine: UserFields;
   readonly theirs: User;
-  readonly choices: Choices;
+  readonly merge: Merge;
   readonly openPath?: string | undefined;
 }
 
@@ -81,8 +81,8 @@ export function useUserWrites(options: UserWritesOptions): UserWrites {
 
   function openConflict(read: User, fields: UserFields, theirs: User): void {
     onBegin();
-    const choices = firstChoices(fieldsOf(read), fields, fieldsOf(theirs), form.protectedKeys);
-    setView({ kind: 'conflict', mine: fields, theirs, choices });
+    const merge = mergeOf(fieldsOf(read), fields, fieldsOf(theirs), form.protectedKeys);
+    setView({ kind: 'conflict', mine: fields, theirs, merge });
   }
 
   /** Continues with the version that is now in the directory. */
@@ -146,9 +146,9 @@ export function useUserWrites(options: UserWritesOptions): UserWrites {
       if (base !== undefined && !form.isDirty) onSaved(base, base);
       else whileBusy(() => saveFields(fields));
     },
-    saveResolved({ mine, theirs, choices }) {
-      const resolved = resolve(choices, mine, fieldsOf(theirs));
-      if ('open' in resolved) setView({ kind: 'conflict', mine, theirs, choices, openPath: resolved.open });
+    saveResolved({ mine, theirs, merge }) {
+      const resolved = resolve(merge, mine);
+      if ('open' in resolved) setView({ kind: 'conflict', mine, theirs, merge, openPath: resolved.open });
       else whileBusy(() => saveOver(theirs, resolved.fields));
     },
     erase: (deleteView) => whileBusy(() => erase(deleteView)),

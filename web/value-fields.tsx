@@ -1,12 +1,11 @@
 /** The fields in which the values of a chip are entered: suggestions to choose from, a text, numbers, or days. */
 import { useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { offeredValues } from './chip-values.js';
 import type { ChipValue } from './filter-chips.js';
 import { type FieldKind, valueText } from './filter-fields.js';
 import { CloseIcon } from './icons.js';
-import { OptionField } from './listbox.js';
+import { type Option, OptionField } from './listbox.js';
 import { type SampledValue, shareText, type UserSample } from './user-sample.js';
-
-const shownMax = 50;
 
 export interface SeveralValuesProps {
   readonly label: string;
@@ -18,20 +17,31 @@ export interface SeveralValuesProps {
   readonly text: string;
   onText(text: string): void;
   onValues(values: readonly ChipValue[]): void;
+  /** Called with the active value of the list. */
+  onActive(value: ChipValue | undefined): void;
   /** Applies these values, or those that are selected. */
   onApply(values?: readonly ChipValue[]): void;
 }
 
 export function SeveralValues(props: SeveralValuesProps) {
-  const { label, kind, values, suggestions, sample, text, onText, onValues, onApply } = props;
-  const typed = text.trim().toLowerCase();
-  const isKnown = (value: ChipValue) => suggestions.some((suggestion) => suggestion.value === value);
-  const known = kind === 'boolean' ? withBoth(suggestions) : suggestions;
-  const options = [...values.filter((value) => !isKnown(value)).map((value) => ({ value, count: 0 })), ...known]
-    .filter(({ value }, index, all) => all.findIndex((other) => other.value === value) === index)
-    .filter(({ value }) => valueText(value).toLowerCase().includes(typed))
-    .slice(0, shownMax);
+  const { label, kind, values, suggestions, sample, text, onText, onValues, onActive, onApply } = props;
+  const counts = new Map(suggestions.map(({ value, count }) => [value, count]));
+  const own = values.filter((value) => !counts.has(value));
+  const known = new Set([...own, ...(kind === 'boolean' ? [true, false] : []), ...counts.keys()]);
+  const { literal, suggested, ...offered } = offeredValues(kind, text, [...known]);
+  const shown = literal === undefined ? offered.values : [...offered.values, literal];
   const keyOf = (value: ChipValue) => JSON.stringify(value);
+  const valueAt = (key: string | undefined) => shown.find((value) => keyOf(value) === key);
+  const optionOf = (value: ChipValue): Option => {
+    const count = counts.get(value);
+    const name = <bdi>{valueText(value)}</bdi>;
+    return {
+      key: keyOf(value),
+      label: value === literal ? <>“{name}”</> : name,
+      isSelected: values.includes(value),
+      ...(count === undefined ? {} : { detail: shareText(count, sample) }),
+    };
+  };
   const toggled = (value: ChipValue) =>
     values.includes(value) ? values.filter((other) => other !== value) : [...values, value];
 
@@ -58,19 +68,16 @@ export function SeveralValues(props: SeveralValuesProps) {
       )}
       <OptionField
         label={label}
-        placeholder={options.length > 0 ? 'Type or choose values' : 'Type a value'}
+        placeholder={shown.length > 0 ? 'Type or choose values' : 'Type a value'}
         text={text}
-        options={options.map(({ value, count }) => ({
-          key: keyOf(value),
-          label: <bdi>{valueText(value)}</bdi>,
-          isSelected: values.includes(value),
-          ...(count === 0 ? {} : { detail: shareText(count, sample) }),
-        }))}
+        options={shown.map(optionOf)}
+        startsAt={suggested === undefined ? -1 : shown.indexOf(suggested)}
         isMultiple
         inputMode={kind === 'number' ? 'decimal' : 'text'}
         onText={onText}
+        onActive={(key) => onActive(valueAt(key))}
         onChoose={(key, how) => {
-          const chosen = options.find(({ value }) => keyOf(value) === key)?.value;
+          const chosen = valueAt(key);
           if (chosen === undefined) return;
           onText('');
           if (how === 'toggle') onValues(toggled(chosen));
@@ -81,10 +88,6 @@ export function SeveralValues(props: SeveralValuesProps) {
       />
     </>
   );
-}
-
-function withBoth(suggestions: readonly SampledValue[]): readonly SampledValue[] {
-  return [true, false].map((value) => suggestions.find((known) => known.value === value) ?? { value, count: 0 });
 }
 
 export interface TextValueProps {

@@ -113,7 +113,7 @@ describe.skipIf(browserMissing !== undefined)('axe finds no violations', () => {
                 await button(page, 'Edit').click();
                 await button(page, 'Add attribute').click();
                 await panel(page)
-                  .getByRole('textbox', { name: /^Key of/ })
+                  .getByLabel(/^Key of/)
                   .last()
                   .waitFor();
               },

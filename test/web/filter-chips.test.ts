@@ -5,6 +5,7 @@ import { Fault } from '../../src/model/fault.js';
 import { parseFilter } from '../../src/model/filter.js';
 import { CallError } from '../../web/call-error.js';
 import { quoted, stringValue, tokensOf } from '../../web/cel-tokens.js';
+import { offeredValues } from '../../web/chip-values.js';
 import {
   type Chip,
   type ChipValue,
@@ -85,6 +86,38 @@ const chips: fc.Arbitrary<Chip> = fc.oneof(
   fc.tuple(attributes, operators('before', 'since'), days).map(([p, o, day]) => chip(p, o, day)),
   fc.tuple(attributes, days, days).map(([p, a, b]) => chip(p, 'within', a, b)),
 );
+
+describe('the values for a typed text', () => {
+  const known = ['Field Sales', 'Sales', 'Salle', 'Ops', 'Éclair'];
+
+  it.each([
+    ['', known, undefined, undefined],
+    ['sal', ['Sales', 'Salle', 'Field Sales'], 'sal', 'Sales'],
+    [' SALES ', ['Sales', 'Field Sales'], 'SALES', 'Sales'],
+    ['Salle', ['Salle'], undefined, 'Salle'],
+    ['ecl', ['Éclair'], 'ecl', 'Éclair'],
+    ['eld', ['Field Sales'], 'eld', 'Field Sales'],
+    ['Legal', [], 'Legal', 'Legal'],
+    ['’', [], '’', '’'],
+  ])('%j begin with it, or contain it, or are the text itself', (text, values, literal, suggested) => {
+    expect(offeredValues('text', text, known)).toEqual({ values, literal, suggested });
+  });
+
+  it('suggest a whole number as it is', () => {
+    expect(offeredValues('number', '5', [50, 15])).toEqual({ values: [50, 15], literal: 5, suggested: 5 });
+    expect(offeredValues('number', '50', [500, 50])).toEqual({ values: [50, 500], literal: undefined, suggested: 50 });
+    expect(offeredValues('number', 'many', [50])).toEqual({ values: [], literal: undefined, suggested: undefined });
+  });
+
+  it('suggest no incomplete id, and only the two values of a yes or no', () => {
+    expect(offeredValues('id', '0199', []).suggested).toBeUndefined();
+    expect(offeredValues('boolean', 'f', [true, false])).toEqual({
+      values: [false],
+      literal: undefined,
+      suggested: false,
+    });
+  });
+});
 
 /** The filter as the server understands it. */
 function meaningOf(text: string): unknown {

@@ -93,6 +93,68 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     expectNoFaults();
   });
 
+  describe('a typed value', () => {
+    const values = (page: Page) => page.getByRole('combobox', { name: 'Values' });
+    const active = async (page: Page) => {
+      const id = await values(page).getAttribute('aria-activedescendant');
+      return id === null ? undefined : page.locator(`[id="${id}"]`).textContent();
+    };
+
+    it.each([
+      ['department', 'is', 'mat', 'Maths40%', ['Ada Lovelace', 'Alan Turing'], 'department is Maths'],
+      ['department', 'isNot', 'MATHS', 'Maths40%', everyone.slice(2), 'department is not Maths'],
+      // The space belongs to the text, and selects nothing.
+      ['department', 'is', 'navy "', 'Navy "A"20%', ['Grace Hopper'], 'department is Navy "A"'],
+      ['tags', 'includes', 'rem', 'remote40%', ['Ada Lovelace', 'Alan Turing'], 'tags includes remote'],
+      ['First name', 'is', 'sean', 'Seán20%', ['Seán O’Brien'], 'First name is Seán'],
+      ['level', 'is', '7', '720%', ['Ada Lovelace'], 'level is 7'],
+      ['department', 'is', 'Sales', '“Sales”', [], 'department is Sales'],
+    ])('of %s with %s: Enter applies the active row for %s', async (field, by, text, row, expected, chip) => {
+      const { page, expectAccessible, expectNoFaults } = await open();
+      await expect.poll(() => names(page), pollTimeout).toEqual(everyone);
+      await startChip(page, field);
+      await operator(page).selectOption(by);
+      await values(page).focus();
+      expect(await active(page)).toBeUndefined();
+      await page.keyboard.type(text);
+      await expect.poll(() => active(page), pollTimeout).toBe(row);
+      await expectAccessible();
+      await page.keyboard.press('Enter');
+      await expect.poll(() => names(page), pollTimeout).toEqual(expected);
+      expect(await chipTexts(page)).toEqual([chip]);
+      expectNoFaults();
+    });
+
+    it('is the last row, for values that no suggestion has', async () => {
+      const { page, expectNoFaults } = await open();
+      await startChip(page, 'department');
+      await values(page).fill('mat');
+      await expect.poll(() => options(page).allTextContents(), pollTimeout).toEqual(['Maths40%', '“mat”']);
+      await page.keyboard.press('ArrowDown');
+      await expect.poll(() => active(page), pollTimeout).toBe('“mat”');
+      await page.keyboard.press('Space');
+      await page.getByRole('list', { name: 'Selected values' }).getByText('mat', { exact: true }).waitFor();
+      await values(page).fill('maths');
+      await page.keyboard.press('Enter');
+      await expect.poll(() => chipTexts(page), pollTimeout).toEqual(['department is one of mat, Maths']);
+      expectNoFaults();
+    });
+
+    it('is applied by the button as by Enter', async () => {
+      const { page, expectNoFaults } = await open();
+      await startChip(page, 'department');
+      await values(page).fill('mat');
+      await add(page);
+      await expect.poll(() => chipTexts(page), pollTimeout).toEqual(['department is Maths']);
+      await startChip(page, 'department');
+      await values(page).fill('mat');
+      await page.keyboard.press('ArrowUp');
+      await add(page);
+      await expect.poll(() => chipTexts(page), pollTimeout).toEqual(['department is Maths', 'department is mat']);
+      expectNoFaults();
+    });
+  });
+
   it('obeys an arrow key directly after a text, even if frames and timers are late', async () => {
     const { page, expectNoFaults } = await open();
     await filterButton(page).click();

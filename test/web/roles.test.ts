@@ -139,7 +139,7 @@ describe.skipIf(browserMissing !== undefined)('the page of a caller', () => {
       await textbox(page, 'Value of team').fill('dev');
       await button(page, 'Add attribute').click();
       await panel(page)
-        .getByRole('textbox', { name: /^Key of/ })
+        .getByLabel(/^Key of/)
         .last()
         .fill('salary');
       await button(page, 'Save').click();
@@ -166,7 +166,7 @@ describe.skipIf(browserMissing !== undefined)('the page of a caller', () => {
         updateMask: ['attributes'],
       });
       await button(page, 'Save').click();
-      await page.getByText('Both versions').or(page.getByText('For each field that differs')).waitFor();
+      await page.getByText('For each field that both versions changed').waitFor();
       expect(await panel(page).getByRole('group').allTextContents()).toEqual([expect.stringContaining('team')]);
       await button(page, 'Keep all of mine').click();
       await button(page, 'Save').click();

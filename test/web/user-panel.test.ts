@@ -15,7 +15,7 @@ async function addTwoAttributesWithOneKey(page: Page): Promise<void> {
   for (const key of ['a', 'a']) {
     await button(page, 'Add attribute').click();
     await panel(page)
-      .getByRole('textbox', { name: /^Key of/ })
+      .getByLabel(/^Key of/)
       .last()
       .fill(key);
   }
@@ -158,7 +158,7 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
 
     await field(page, 'Email').fill(`other-${email}`);
     await button(page, 'Add attribute').click();
-    await panel(page).getByRole('textbox', { name: 'Key of attribute 1' }).fill('long');
+    await panel(page).getByLabel('Key of attribute 1').fill('long');
     await panel(page).getByRole('textbox', { name: 'Value of long' }).fill('x'.repeat(20_000));
     await button(page, 'Create').click();
     await panel(page).getByText('must have at most 16384 bytes').waitFor();
@@ -184,7 +184,7 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     const { page, expectNoFaults } = await open('new');
     await field(page, 'Email').fill('nope');
     await button(page, 'Add attribute').click();
-    await panel(page).getByRole('textbox', { name: 'Key of attribute 1' }).fill('long');
+    await panel(page).getByLabel('Key of attribute 1').fill('long');
     await panel(page).getByRole('textbox', { name: 'Value of long' }).fill('x'.repeat(20_000));
     await button(page, 'Create').click();
     await panel(page).getByText('Email must be one email address').waitFor();
@@ -213,7 +213,7 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     await panel(page).getByText('This is not valid JSON').waitFor({ state: 'detached' });
     await panel(page).getByText('This key already exists.').waitFor();
     // Correct the other one of the two.
-    await panel(page).getByRole('textbox', { name: 'Key of attribute 1' }).fill('b');
+    await panel(page).getByLabel('Key of attribute 1').fill('b');
     await panel(page).getByText('This key already exists.').waitFor({ state: 'detached' });
   });
 
@@ -474,10 +474,9 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     await page.getByRole('heading', { name: 'Conflicting changes' }).waitFor();
     const choice = (label: string) => panel(page).getByRole('group', { name: label });
     expect(await choice('First name').getByRole('radio', { checked: true }).count()).toBe(0);
-    expect(await choice('Last name').getByRole('radio', { name: 'Mine' }).isChecked()).toBe(true);
-    expect(await choice('Image URL').getByRole('radio', { name: 'Theirs' }).isChecked()).toBe(true);
-    expect(await choice('note').getByRole('radio', { name: 'Theirs' }).isChecked()).toBe(true);
-    expect(await choice('Email').count()).toBe(0);
+    // It asks only about the fields that both changed.
+    for (const label of ['Last name', 'Image URL', 'note', 'Email']) expect(await choice(label).count()).toBe(0);
+    await panel(page).getByText('Changed in only one version, and kept: Last name, Image URL, note.').waitFor();
     await button(page, 'Save').click();
     await panel(page).getByText('Both versions changed this field. Choose one.').waitFor();
     await expectAccessible();
@@ -493,6 +492,68 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
       attributes: { team: 'mine', floor: 3 },
     });
     expect((await read(id))?.attributes).not.toHaveProperty('note');
+    expectNoFaults();
+  });
+
+  it.each([
+    ['Keep all of mine', { team: 'mine', level: 2, city: 'Oslo' }],
+    ['Keep all of theirs', { team: 'theirs', level: 2, city: 'Oslo' }],
+  ])('keeps the fields that only one version changed with “%s”', async (name, expected) => {
+    const { id } = await create({ attributes: { team: 'ops', level: 1, city: 'Rome' } });
+    const { page, expectNoFaults } = await edit(id);
+    await panel(page).getByRole('textbox', { name: 'Value of team' }).fill('mine');
+    await panel(page).getByRole('textbox', { name: 'Value of level' }).fill('2');
+    await site.app.client.updateUser({
+      user: { id, attributes: { team: 'theirs', city: 'Oslo' } },
+      updateMask: ['attributes.team', 'attributes.city'],
+    });
+    await button(page, 'Save').click();
+    await button(page, name).click();
+    await button(page, 'Save').click();
+    await button(page, 'Edit').waitFor();
+    expect((await read(id))?.attributes).toEqual(expected);
+    expectNoFaults();
+  });
+
+  it('asks nothing if both versions changed different fields', async () => {
+    const { id } = await create({ attributes: { level: 1, city: 'Rome' } });
+    const { page, expectAccessible, expectNoFaults } = await edit(id);
+    await panel(page).getByRole('textbox', { name: 'Value of level' }).fill('2');
+    await site.app.client.updateUser({
+      user: { id, attributes: { city: 'Oslo' } },
+      updateMask: ['attributes.city'],
+    });
+    await button(page, 'Save').click();
+    await page.getByRole('heading', { name: 'Merged changes' }).waitFor();
+    await panel(page).getByText('Changed in only one version, and kept: city, level.').waitFor();
+    expect(await panel(page).getByRole('radio').count()).toBe(0);
+    await expectAccessible();
+    await button(page, 'Save').click();
+    await button(page, 'Edit').waitFor();
+    expect((await read(id))?.attributes).toEqual({ level: 2, city: 'Oslo' });
+    expectNoFaults();
+  });
+
+  it('offers the keys that other users have, and says if one differs only in capital letters', async () => {
+    await create({ attributes: { department: 'sales', office: 'Rome' } });
+    const { id } = await create({ attributes: { office: 'Oslo' } });
+    const { page, expectAccessible, expectNoFaults } = await edit(id);
+    await button(page, 'Add attribute').click();
+    const key = panel(page).getByLabel('Key of attribute 2');
+    const offered = () =>
+      key.evaluate((input: HTMLInputElement) => [...(input.list?.options ?? [])].map(({ value }) => value));
+    await expect.poll(offered, pollTimeout).toContain('department');
+    // The user has this one.
+    expect(await offered()).not.toContain('office');
+    await key.fill('Department');
+    const hint = panel(page).getByText('There is also “department”.');
+    await hint.waitFor();
+    expect(await key.getAttribute('aria-describedby')).toBe(await hint.getAttribute('id'));
+    await expectAccessible();
+    await key.fill('OFFICE');
+    await panel(page).getByText('There is also “office”.').waitFor();
+    await key.fill('department');
+    await panel(page).getByText('There is also').waitFor({ state: 'detached' });
     expectNoFaults();
   });
 

@@ -14,14 +14,18 @@ export interface RejectedRowsProps {
   readonly report: ImportReport;
   /** The table writes into it. */
   readonly corrections: Corrections;
+  /** Called after each change of a cell. */
+  onCorrected(): void;
 }
 
-export function RejectedRows({ report: { source, rejected, rejectedRows }, corrections }: RejectedRowsProps) {
+export function RejectedRows({ report, corrections, onCorrected }: RejectedRowsProps) {
+  const { source, rejected, rejectedRows } = report;
   const { columns } = source;
   const shown = [...columns.keys()].filter((index) => columns[index]?.field !== '');
   const onEdit = ({ row, cells }: RejectedRow, index: number, text: string) => {
     const before = corrections.get(row) ?? columns.map((_, at) => cells[at] ?? '');
     corrections.set(row, before.with(index, text));
+    onCorrected();
   };
   return (
     <>

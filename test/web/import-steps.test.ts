@@ -131,6 +131,80 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     expectNoFaults();
   });
 
+  describe('with corrections that were not sent', () => {
+    const question = (page: Page): Locator => dialog(page).getByText('Discard your corrections?');
+
+    async function correct(): Promise<TestPage> {
+      const opened = await site.open();
+      const { page } = opened;
+      // With an entry of the history to go back to.
+      await page.evaluate(() => {
+        location.hash = 'dialog=import';
+      });
+      await choose(page, 'first_name,email\nA,nope\nB,wrong\n');
+      await button(page, 'Check').click();
+      await button(page, 'Import').click();
+      await dialog(page).getByText('but 2 rows were rejected').waitFor();
+      await cell(page, 'email in row 1').fill('a@example.com');
+      return opened;
+    }
+
+    it('asks before it is closed', async () => {
+      const { page, expectAccessible, expectNoFaults } = await correct();
+      await page.keyboard.press('Escape');
+      await question(page).waitFor();
+      await expectAccessible();
+      await page.keyboard.press('Escape');
+      await question(page).waitFor({ state: 'detached' });
+      const isFocused = (element: Element) => element === document.activeElement;
+      expect(await cell(page, 'email in row 1').evaluate(isFocused)).toBe(true);
+      await button(page, 'Close').first().click();
+      await question(page).waitFor();
+      await button(page, 'Keep editing').click();
+      await button(page, 'Close').last().click();
+      await button(page, 'Keep editing').click();
+      await question(page).waitFor({ state: 'detached' });
+      await expectFocusInside(page);
+      // The step back is blocked, so it never ends.
+      void page.goBack().catch(() => {});
+      await question(page).waitFor();
+      expect(await cell(page, 'email in row 1').inputValue()).toBe('a@example.com');
+      await button(page, 'Discard').click();
+      await dialog(page).waitFor({ state: 'detached' });
+      expectNoFaults();
+    });
+
+    it('asks again after some of them were rejected, and not after all were accepted', async () => {
+      const { page, expectNoFaults } = await correct();
+      await cell(page, 'email in row 2').fill('still wrong');
+      await button(page, 'Send again').click();
+      await dialog(page).getByText('but one row was rejected').waitFor();
+      await page.keyboard.press('Escape');
+      await question(page).waitFor();
+      await button(page, 'Keep editing').click();
+      await cell(page, 'email in row 2').fill('b@example.com');
+      await page.keyboard.press('Enter');
+      await dialog(page).getByText('The import is complete.').waitFor();
+      await page.keyboard.press('Escape');
+      await dialog(page).waitFor({ state: 'detached' });
+      expectNoFaults();
+    });
+
+    it('does not ask after they were downloaded, which is possible from the question', async () => {
+      const { page, expectNoFaults } = await correct();
+      await page.keyboard.press('Escape');
+      await question(page).waitFor();
+      await Promise.all([page.waitForEvent('download'), button(page, 'Download rejected rows').click()]);
+      await question(page).waitFor({ state: 'detached' });
+      await cell(page, 'email in row 2').fill('b@example.com');
+      expect(await question(page).count()).toBe(0);
+      await Promise.all([page.waitForEvent('download'), button(page, 'Download rejected rows').click()]);
+      await page.keyboard.press('Escape');
+      await dialog(page).waitFor({ state: 'detached' });
+      expectNoFaults();
+    });
+  });
+
   it('of 12,000 rows is checked in one call and imported with updates in batches', async () => {
     const row = (at: number) => `U${at},u${at}@example.com,${at % 7}`;
     await site.app.client.importAllUsers(

@@ -4,11 +4,30 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { matchHeader } from '../../src/user-files/header.js';
+import { withEmail } from '../../web/import-file.js';
 import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
 import { button, counts, dialog } from './import-dialog.js';
 import { useSite } from './site.js';
 
 const cell = (page: Page, name: string): Locator => dialog(page).getByRole('textbox', { name, exact: true });
+
+describe('the column of the email', () => {
+  const fields = (header: string[], ...samples: string[][]) =>
+    withEmail(matchHeader(header), samples).map(({ field }) => field);
+
+  it('is found by its cells if its name is unknown', () => {
+    expect(fields(['Name', 'Contact'], ['A', 'a@example.com'], ['B', ' b@example.com '])).toEqual(['', 'email']);
+  });
+
+  it('is not guessed if a cell is not an email, or if another column may be the email too', () => {
+    expect(fields(['Contact'])).toEqual(['']);
+    expect(fields(['userPrincipalName'], ['a@example.com'])).toEqual(['']);
+    expect(fields(['Contact'], ['a@example.com'], [''])).toEqual(['']);
+    expect(fields(['Contact', 'Mail'], ['a@example.com', 'x'])).toEqual(['', 'email']);
+    expect(fields(['Contact', 'Other'], ['a@example.com', 'b@example.com'])).toEqual(['', '']);
+  });
+});
 
 describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
   const site = useSite();

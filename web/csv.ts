@@ -5,8 +5,9 @@
 import { draftOf, errorColumns, type Row, type RowProblem } from '../src/user-files/columns.js';
 import { separatorLine } from '../src/user-files/csv.js';
 import { type DecodedText, decodeText } from '../src/user-files/file-text.js';
-import { type Column, findDuplicate, missingFields, targetsOf } from '../src/user-files/header.js';
+import { type Column, fieldNamed, findDuplicate, missingFields, targetsOf } from '../src/user-files/header.js';
 import { formatLine } from './csv-line.js';
+import { labelOf } from './user-fields.js';
 
 /** Reads a file as text and reports the progress to `onBytes`. `encoding` is for a file without a byte order mark. */
 export function readText(
@@ -32,15 +33,20 @@ export function readText(
   return decodeText(read(), encoding);
 }
 
+/** Returns the text of a field for the user, also of one in the path of a problem. */
+export function fieldText(field: string): string {
+  return fieldNamed(field) === 'attributes' ? 'Attributes' : labelOf(field) || field;
+}
+
 /** Says why a file with these columns cannot be imported. Returns undefined if it can. */
 export function refuseColumns(columns: readonly Column[]): string | undefined {
   const duplicate = findDuplicate(columns);
   if (duplicate !== undefined) {
     const names = duplicate.indexes.map((index) => `“${columns[index]?.name}” (column ${index + 1})`);
-    return `${names.length === 2 ? 'Two' : names.length} columns are ${duplicate.field}: ${names.join(' and ')}. Ignore all but one of them.`;
+    return `${names.length === 2 ? 'Two' : names.length} columns are ${fieldText(duplicate.field)}: ${names.join(' and ')}. Ignore all but one of them.`;
   }
   const missing = missingFields(columns);
-  return missing.length > 0 ? `Choose a column for ${missing.join(' and for ')}: it is required.` : undefined;
+  return missing.length > 0 ? `Choose a column for ${missing.map(fieldText).join(' and for ')}.` : undefined;
 }
 
 /** Converts each record to a user. */

@@ -2,7 +2,7 @@
  * A modal dialog. The browser's own <dialog> keeps the focus inside, makes everything else inert and restores the
  * focus.
  *
- * It never closes by itself: Escape and the button call `onClose`, and the parent decides.
+ * It never closes by itself: Escape and the button call functions of the parent, which decides.
  */
 import type { ComponentChildren } from 'preact';
 import { useId, useLayoutEffect, useRef } from 'preact/hooks';
@@ -24,6 +24,8 @@ export interface DialogProps {
   readonly size?: 'narrow' | 'wide';
   /** Called if the user wants to close the dialog. */
   onClose(): void;
+  /** Called instead of `onClose` for Escape. */
+  onEscape?(): void;
   /** Shown below the part that scrolls. */
   readonly footer?: ComponentChildren;
   /** If set, body and footer are a form. Enter submits a field of one line, Ctrl+Enter or ⌘+Enter any field. */
@@ -31,7 +33,15 @@ export interface DialogProps {
   readonly children: ComponentChildren;
 }
 
-export function Dialog({ title, size = 'narrow', onClose, footer, onSubmit, children }: DialogProps) {
+export function Dialog({
+  title,
+  size = 'narrow',
+  onClose,
+  onEscape = onClose,
+  footer,
+  onSubmit,
+  children,
+}: DialogProps) {
   const titleId = useId();
   const ref = useRef<HTMLDialogElement>(null);
 
@@ -64,7 +74,7 @@ export function Dialog({ title, size = 'narrow', onClose, footer, onSubmit, chil
         if (event.defaultPrevented || event.isComposing) return;
         if (event.key === 'Escape') {
           event.preventDefault();
-          onClose();
+          onEscape();
         } else if (event.key === 'Enter' && (event.ctrlKey || event.metaKey) && isField(event.target)) {
           event.preventDefault();
           event.target.form?.requestSubmit();
@@ -75,7 +85,7 @@ export function Dialog({ title, size = 'narrow', onClose, footer, onSubmit, chil
         // A file chooser inside the dialog sends this event too when it is closed.
         if (event.target !== event.currentTarget) return;
         event.preventDefault();
-        onClose();
+        onEscape();
       }}
     >
       <header>

@@ -3,6 +3,7 @@ import type { RowProblem } from '../src/user-files/columns.js';
 import { createPlaces } from '../src/user-files/places.js';
 import type { Directory } from './directory.js';
 import { createImportMessages, type OnTaken } from './import-messages.js';
+import { explainProblems, type ProblemRow } from './import-problems.js';
 import { type ImportFile, openFile, problemOf, readRows } from './import-users.js';
 
 export interface CheckReport {
@@ -67,10 +68,28 @@ export async function checkImport(
     onProgress({ rows, share: 1 });
     const { created, updated, skipped, rejected, errors } = await directory.importUsers(messages.finish(), { signal });
     result = { created, updated, skipped, rejected: rejected + reasons.rows() };
-    for (const error of errors) reasons.add(places.find(error.row).row, error);
+    const problems = new Map(errors.map((error) => [places.find(error.row).row, error]));
+    const texts = await explainErrors(source, problems);
+    for (const [row, { field, message }] of problems) reasons.add(row, { field, message: texts.get(row) ?? message });
     if (unreadable !== undefined) throw unreadable;
   });
   return { ...result, reasons: reasons.list(), problem };
+}
+
+async function explainErrors(source: ImportFile, problems: ReadonlyMap<number, RowProblem>) {
+  const read = () => readRows(openFile(source).decoded.text, source);
+  const rows: ProblemRow[] = [];
+  if (problems.size === 0) return new Map<number, string>();
+  try {
+    for await (const { row, original } of read()) {
+      const problem = problems.get(row);
+      if (problem !== undefined) rows.push({ row, cells: [original].flat(), problem });
+      if (rows.length === problems.size) break;
+    }
+  } catch {
+    // The check reports it.
+  }
+  return explainProblems(source.columns, rows, read);
 }
 
 /** Counts the rows of each reason. */

@@ -2,9 +2,11 @@
  * Imports a CSV file: the user chooses it, checks the fields of its columns and the result of a check of all rows, sees
  * the progress, and then corrects the rejected rows.
  */
+import type { ComponentChildren } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { Dialog } from './dialog.js';
 import type { Directory } from './directory.js';
+import { DiscardQuestion, useDiscardQuestion } from './discard-question.js';
 import { download } from './export-users.js';
 import { formatCount } from './format.js';
 import { ImportChooser } from './import-chooser.js';
@@ -14,7 +16,7 @@ import { ImportPreview } from './import-preview.js';
 import { ImportCheck, ImportChecking, ImportResult, ImportRunning } from './import-report.js';
 import { rejectedFileOf } from './import-users.js';
 import { useUnsavedGuard } from './unsaved-guard.js';
-import { corrected, type ImportStep, useImport } from './use-import.js';
+import { corrected, type ImportStep, type ReportStep, useImport } from './use-import.js';
 
 export interface ImportDialogProps {
   readonly directory: Directory;
@@ -32,26 +34,54 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
 
   // Focus the start of the next step, because the button that led there was removed.
   useLayoutEffect(() => {
-    bodyRef.current?.querySelector<HTMLElement>('[data-first]')?.focus();
+    focusFirst(bodyRef.current);
   }, [step.kind]);
 
-  // A blocked step back does nothing, because the Stop button ends the import and then shows the report.
-  useUnsavedGuard(step.kind === 'running', () => {});
+  const discard = useDiscardQuestion();
+  const isUnsaved = step.kind === 'report' && step.isUnsaved;
+  useUnsavedGuard(step.kind === 'running' || isUnsaved, () => {
+    // During the import, a blocked step back does nothing, because the Stop button ends it and then shows the report.
+    if (isUnsaved) discard.ask(onClose);
+  });
+  const keep = () => {
+    discard.keep();
+    // The question has replaced the button from which the user asked for it.
+    if (bodyRef.current?.contains(document.activeElement) === false) focusFirst(bodyRef.current);
+  };
 
   const problem = step.kind === 'preview' ? validatePreview(step.preview) : undefined;
-  const close = step.kind === 'running' ? steps.stop : onClose;
+  const close = step.kind === 'running' ? steps.stop : isUnsaved ? () => discard.ask(onClose) : onClose;
   return (
     <Dialog
       title="Import users"
       size={step.kind === 'choose' || step.kind === 'reading' ? 'narrow' : 'wide'}
       onClose={close}
+      onEscape={discard.isAsked ? keep : close}
       onSubmit={() => {
         if (step.kind === 'preview' && problem === undefined) {
           void (mayCheck ? steps.check(step.preview) : steps.run(step.preview));
         } else if (step.kind === 'checked') void steps.run(step.preview);
-        else if (step.kind === 'report') void steps.retry(step.report, step.corrections);
+        else if (step.kind === 'report') {
+          discard.cancel();
+          void steps.retry(step);
+        }
       }}
-      footer={<Buttons steps={steps} isBlocked={problem !== undefined} mayCheck={mayCheck} onClose={close} />}
+      footer={
+        <Buttons
+          steps={steps}
+          isBlocked={problem !== undefined}
+          mayCheck={mayCheck}
+          onClose={close}
+          onDownloaded={() => {
+            discard.cancel();
+            if (step.kind === 'report') steps.setStep({ ...step, isUnsaved: false });
+          }}
+        >
+          {discard.isAsked ? (
+            <DiscardQuestion text="Discard your corrections?" onKeep={keep} onDiscard={discard.confirm} />
+          ) : undefined}
+        </Buttons>
+      }
     >
       <div ref={bodyRef} class="stack">
         {step.kind === 'preview' ? (
@@ -66,7 +96,7 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
             onTakenChange={setOnTaken}
           />
         ) : (
-          <Content step={step} onChoose={steps.choose} />
+          <Content step={step} steps={steps} />
         )}
       </div>
     </Dialog>
@@ -75,15 +105,19 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
 
 type Steps = ReturnType<typeof useImport>;
 
-interface ContentProps {
-  readonly step: Exclude<ImportStep, { kind: 'preview' }>;
-  readonly onChoose: Steps['choose'];
+function focusFirst(body: HTMLElement | null): void {
+  body?.querySelector<HTMLElement>('[data-first]')?.focus();
 }
 
-function Content({ step, onChoose }: ContentProps) {
+interface ContentProps {
+  readonly step: Exclude<ImportStep, { kind: 'preview' }>;
+  readonly steps: Pick<Steps, 'choose' | 'setStep'>;
+}
+
+function Content({ step, steps: { choose, setStep } }: ContentProps) {
   switch (step.kind) {
     case 'choose':
-      return <ImportChooser problem={step.problem} onChoose={(file, encoding) => void onChoose(file, encoding)} />;
+      return <ImportChooser problem={step.problem} onChoose={(file, encoding) => void choose(file, encoding)} />;
     case 'reading':
       return (
         <p class="line" role="status" tabIndex={-1} data-first>
@@ -97,7 +131,15 @@ function Content({ step, onChoose }: ContentProps) {
     case 'running':
       return <ImportRunning fileName={step.file.name} begunMs={step.begunMs} progress={step.progress} />;
     case 'report':
-      return <ImportResult report={step.report} corrections={step.corrections} />;
+      return (
+        <ImportResult
+          report={step.report}
+          corrections={step.corrections}
+          onCorrected={() => {
+            if (!step.isUnsaved) setStep({ ...step, isUnsaved: true });
+          }}
+        />
+      );
   }
 }
 
@@ -107,9 +149,13 @@ interface ButtonsProps {
   readonly isBlocked: boolean;
   readonly mayCheck: boolean;
   onClose(): void;
+  /** Called after the download of the rejected rows with their corrections. */
+  onDownloaded(): void;
+  /** The question whether to discard the corrections, while it is asked. */
+  readonly children: ComponentChildren;
 }
 
-function Buttons({ steps, isBlocked, mayCheck, onClose }: ButtonsProps) {
+function Buttons({ steps, isBlocked, mayCheck, onClose, onDownloaded, children }: ButtonsProps) {
   const { step } = steps;
   switch (step.kind) {
     case 'running':
@@ -119,7 +165,11 @@ function Buttons({ steps, isBlocked, mayCheck, onClose }: ButtonsProps) {
         </button>
       );
     case 'report':
-      return <ReportButtons step={step} onClose={onClose} />;
+      return (
+        <ReportButtons step={step} onDownloaded={onDownloaded} onClose={onClose}>
+          {children}
+        </ReportButtons>
+      );
     case 'checking':
       return (
         <button type="button" class="button" onClick={() => steps.stopCheck(step.preview)}>
@@ -158,7 +208,11 @@ function importText(users: number): string {
   return users === 1 ? 'Import 1 user' : `Import ${formatCount(users)} users`;
 }
 
-function ReportButtons({ step, onClose }: { step: Extract<ImportStep, { kind: 'report' }>; onClose(): void }) {
+interface ReportButtonsProps extends Pick<ButtonsProps, 'onClose' | 'onDownloaded' | 'children'> {
+  readonly step: ReportStep;
+}
+
+function ReportButtons({ step, onDownloaded, onClose, children }: ReportButtonsProps) {
   const { report, corrections } = step;
   const { file } = report.source;
   if (report.rejected === 0) {
@@ -176,16 +230,21 @@ function ReportButtons({ step, onClose }: { step: Extract<ImportStep, { kind: 'r
         onClick={() => {
           const rejected = rejectedFileOf(corrected(report, corrections));
           if (rejected !== undefined) download(rejected, `${file.name.replace(/\.csv$/i, '')}-rejected.csv`);
+          onDownloaded();
         }}
       >
         Download rejected rows
       </button>
-      <button type="button" class="button" onClick={onClose}>
-        Close
-      </button>
-      <button type="submit" class="button primary">
-        Send again
-      </button>
+      {children ?? (
+        <>
+          <button type="button" class="button" onClick={onClose}>
+            Close
+          </button>
+          <button type="submit" class="button primary">
+            Send again
+          </button>
+        </>
+      )}
     </>
   );
 }

@@ -8,6 +8,11 @@ import { labelOfEncoding } from './encodings.js';
 // Enough to recognize what a column contains.
 const sampleRowsMax = 3;
 
+// They look like email addresses but often receive no mail, as in header.ts.
+const loginName = /login|principal/i;
+// Only for a guess. The server validates emails.
+const emailForm = /^[^\s@]+@[^\s@]+\.[^\s@]+$/;
+
 export interface FilePreview {
   readonly file: File;
   readonly delimiter: string;
@@ -44,7 +49,21 @@ export async function readPreview(file: File, encoding: string, signal: AbortSig
   if (header === undefined) throw new UnreadableFile('it is empty; its first line must name the columns');
   const { delimiter } = csv;
   const encodingFound = decoded.encoding();
-  return { file, delimiter, encoding, encodingFound, columns: matchHeader(header), samples, rows, fault };
+  const columns = withEmail(matchHeader(header), samples);
+  return { file, delimiter, encoding, encodingFound, columns, samples, rows, fault };
+}
+
+/** If no column is the email, but the first cells of exactly one unknown column all look like emails, this column is. */
+export function withEmail(columns: readonly Column[], samples: readonly (readonly string[])[]): readonly Column[] {
+  if (samples.length === 0 || columns.some(({ field }) => field === 'email')) return columns;
+  const isEmail = (column: Column, index: number) =>
+    column.field === '' &&
+    !column.isIgnored &&
+    !loginName.test(column.name) &&
+    samples.every((cells) => emailForm.test(cells[index]?.trim() ?? ''));
+  const [found, ...others] = columns.filter(isEmail);
+  if (found === undefined || others.length > 0) return columns;
+  return columns.map((column) => (column === found ? { ...column, field: 'email' } : column));
 }
 
 /** Says why the file cannot be imported. Returns undefined if it can. */

@@ -3,7 +3,7 @@ import { useId } from 'preact/hooks';
 import { formatCount } from './format.js';
 import type { CheckReport } from './import-check.js';
 import type { ImportProgress, ImportReport } from './import-users.js';
-import { type Corrections, ProblemText, RejectedRows } from './rejected-rows.js';
+import { ProblemText, RejectedRows, type RejectedRowsProps } from './rejected-rows.js';
 
 export interface ImportCheckingProps {
   readonly fileName: string;
@@ -101,7 +101,8 @@ export function ImportRunning({ fileName, begunMs, progress }: ImportRunningProp
   );
 }
 
-export function ImportResult({ report, corrections }: { report: ImportReport; corrections: Corrections }) {
+export function ImportResult(props: RejectedRowsProps) {
+  const { report } = props;
   const { isWhole, rejected, problem, unclear } = report;
   return (
     <>
@@ -116,7 +117,7 @@ export function ImportResult({ report, corrections }: { report: ImportReport; co
         </p>
       )}
       <Counts counts={countsOf(report)} />
-      {rejected === 0 ? null : <RejectedRows report={report} corrections={corrections} />}
+      {rejected === 0 ? null : <RejectedRows {...props} />}
     </>
   );
 }

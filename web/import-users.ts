@@ -11,6 +11,7 @@ import { createRejectedCsv, fileRowsOf, readText } from './csv.js';
 import type { Directory } from './directory.js';
 import { type BatchRow, BatchSender, type BatchState } from './import-batch.js';
 import type { OnTaken } from './import-messages.js';
+import { explainProblems } from './import-problems.js';
 
 // Throughput by batch size is in docs/benchmarks.md. A response lists about 30 invalid rows, and the batch is sent
 // again to find more, so smaller batches are faster if many rows are invalid.
@@ -59,6 +60,8 @@ export interface ImportReport extends ImportProgress {
   readonly problem: string;
   /** The first rejected rows. */
   readonly rejectedRows: readonly RejectedRow[];
+  /** The problems of these rows that the page explains itself, by the number of the row. */
+  readonly texts: ReadonlyMap<number, string>;
   /** The other rejected rows as CSV, without a header. */
   readonly rejectedRest: { readonly rows: number; readonly csv: Blob };
   /** Before the text of the file with rejected rows. It identifies UTF-8 if the original file was not plain UTF-8. */
@@ -95,6 +98,7 @@ export async function importUsers(
     isWhole: problem === undefined,
     problem: problem ?? '',
     rejectedRows,
+    texts: await explainRejected(source, rejectedRows),
     rejectedRest: { rows: sender.state.rejected - rejectedRows.length, csv: rest.blob() },
     mark: decoded.isPlainUtf8() ? '' : '\ufeff',
   };
@@ -135,14 +139,20 @@ export async function retryRejected(
       return isAccepted;
     }),
   );
+  const stillRejected = [...open.values()];
   return {
     ...report,
     ...progress(),
     isWaiting: false,
     problem: problem ?? '',
     rejected: open.size + rejectedRest.rows,
-    rejectedRows: [...open.values()],
+    rejectedRows: stillRejected,
+    texts: await explainRejected(source, stillRejected),
   };
+}
+
+function explainRejected(source: ImportFile, rejectedRows: readonly RejectedRow[]) {
+  return explainProblems(source.columns, rejectedRows, () => readRows(openFile(source).decoded.text, source));
 }
 
 /** All rejected rows as CSV, with the problem in the first columns; undefined if no row was rejected. */

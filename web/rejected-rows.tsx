@@ -1,11 +1,10 @@
 /** The rejected rows of an import in a table, in which the user corrects them. */
 import { useId } from 'preact/hooks';
 import type { RowProblem } from '../src/user-files/columns.js';
-import { fieldNamed } from '../src/user-files/header.js';
+import { fieldText } from './csv.js';
 import { formatCount } from './format.js';
 import type { ImportReport, RejectedRow } from './import-users.js';
 import { ScrollRegion } from './scroll-region.js';
-import { labelOf } from './user-fields.js';
 
 /** The cells of the corrected rows, by the number of the row. */
 export type Corrections = Map<number, readonly string[]>;
@@ -14,14 +13,18 @@ export interface RejectedRowsProps {
   readonly report: ImportReport;
   /** The table writes into it. */
   readonly corrections: Corrections;
+  /** Called after each change of a cell. */
+  onCorrected(): void;
 }
 
-export function RejectedRows({ report: { source, rejected, rejectedRows }, corrections }: RejectedRowsProps) {
+export function RejectedRows({ report, corrections, onCorrected }: RejectedRowsProps) {
+  const { source, rejected, rejectedRows, texts } = report;
   const { columns } = source;
   const shown = [...columns.keys()].filter((index) => columns[index]?.field !== '');
   const onEdit = ({ row, cells }: RejectedRow, index: number, text: string) => {
     const before = corrections.get(row) ?? columns.map((_, at) => cells[at] ?? '');
     corrections.set(row, before.with(index, text));
+    onCorrected();
   };
   return (
     <>
@@ -43,6 +46,7 @@ export function RejectedRows({ report: { source, rejected, rejectedRows }, corre
               <Row
                 key={`${rejectedRow.row} ${rejectedRow.problem.message}`}
                 rejectedRow={rejectedRow}
+                text={texts.get(rejectedRow.row) ?? rejectedRow.problem.message}
                 columns={shown.map((index) => ({ index, name: columns[index]?.name ?? '', ...columns[index] }))}
                 onEdit={(index, text) => onEdit(rejectedRow, index, text)}
               />
@@ -62,11 +66,12 @@ export function RejectedRows({ report: { source, rejected, rejectedRows }, corre
 
 interface RowProps {
   readonly rejectedRow: RejectedRow;
+  readonly text: string;
   readonly columns: readonly { readonly index: number; readonly name: string; readonly field?: string }[];
   onEdit(index: number, text: string): void;
 }
 
-function Row({ rejectedRow: { row, line, cells, problem }, columns, onEdit }: RowProps) {
+function Row({ rejectedRow: { row, line, cells, problem }, text, columns, onEdit }: RowProps) {
   const id = useId();
   return (
     <tr>
@@ -74,7 +79,7 @@ function Row({ rejectedRow: { row, line, cells, problem }, columns, onEdit }: Ro
         {formatCount(row)} <span class="faint">(line {formatCount(line)})</span>
       </th>
       <td id={id} class="why">
-        <ProblemText problem={problem} />
+        <ProblemText problem={{ field: problem.field, message: text }} />
       </td>
       {columns.map(({ index, name, field = '' }) => {
         const isInvalid = isAt(problem.field, field);
@@ -100,10 +105,9 @@ function Row({ rejectedRow: { row, line, cells, problem }, columns, onEdit }: Ro
 
 export function ProblemText({ problem: { field, message } }: { problem: Pick<RowProblem, 'field' | 'message'> }) {
   if (field === '') return <>{message}</>;
-  const label = fieldNamed(field) === 'attributes' ? 'Attributes' : labelOf(field) || field;
   return (
     <>
-      <strong>{label}</strong>: {message}
+      <strong>{fieldText(field)}</strong>: {message}
     </>
   );
 }

@@ -17,7 +17,17 @@ export type ImportStep =
   | { readonly kind: 'checking'; readonly preview: FilePreview; readonly rows: number; readonly share: number }
   | { readonly kind: 'checked'; readonly preview: FilePreview; readonly check: CheckReport }
   | { readonly kind: 'running'; readonly file: File; readonly begunMs: number; readonly progress: ImportProgress }
-  | { readonly kind: 'report'; readonly report: ImportReport; readonly corrections: Corrections };
+  | ({ readonly kind: 'report'; readonly report: ImportReport } & CorrectionState);
+
+export type ReportStep = Extract<ImportStep, { kind: 'report' }>;
+type ImportRunOptions = Parameters<typeof importUsers>[2];
+
+interface CorrectionState {
+  /** Of rows that are still rejected. */
+  readonly corrections: Corrections;
+  /** Whether some of them are neither in the directory nor in a downloaded file. */
+  readonly isUnsaved: boolean;
+}
 
 export interface ImportOptions {
   readonly directory: Directory;
@@ -71,13 +81,19 @@ export function useImport({ directory, onTaken, onImported }: ImportOptions) {
   }
 
   /** Shows the progress, and then the report. */
-  async function run(file: File, start: (options: Parameters<typeof importUsers>[2]) => Promise<ImportReport>) {
+  async function run(
+    file: File,
+    start: (options: ImportRunOptions) => Promise<ImportReport>,
+    { corrections, isUnsaved }: CorrectionState = { corrections: new Map(), isUnsaved: false },
+  ) {
     const { signal } = startStopping();
     const begunMs = performance.now();
     const onProgress = (progress: ImportProgress) => setStep({ kind: 'running', file, begunMs, progress });
     onProgress({ ...initialState, share: 0 });
     const report = await start({ onTaken, signal, onProgress });
-    setStep({ kind: 'report', report, corrections: new Map() });
+    const rejected = new Set(report.rejectedRows.map(({ row }) => row));
+    const left = new Map([...corrections].filter(([row]) => rejected.has(row)));
+    setStep({ kind: 'report', report, corrections: left, isUnsaved: isUnsaved && left.size > 0 });
     if (report.created + report.updated > 0) onImported(report.newest ?? (await newestTime(directory)));
   }
 
@@ -97,8 +113,11 @@ export function useImport({ directory, onTaken, onImported }: ImportOptions) {
       setStep({ kind: 'preview', preview });
     },
     run: (preview: FilePreview) => run(preview.file, (options) => importUsers(directory, fileOf(preview), options)),
-    retry: (report: ImportReport, corrections: Corrections) =>
-      run(report.source.file, (options) => retryRejected(directory, corrected(report, corrections), options)),
+    retry({ report, ...state }: ReportStep) {
+      const start = (options: ImportRunOptions) =>
+        retryRejected(directory, corrected(report, state.corrections), options);
+      return run(report.source.file, start, state);
+    },
     stop: () => stopping?.abort(),
     isStopping: stopping?.signal.aborted === true,
   };

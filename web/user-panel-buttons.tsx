@@ -1,27 +1,9 @@
-/** The buttons of a user's panel, and the question whether to discard the edits. */
+/** The buttons of a user's panel. */
 import type { ComponentChildren } from 'preact';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import { formatCount } from './format.js';
 import { ArrowDownIcon, ArrowUpIcon } from './icons.js';
 import type { View } from './user-writes.js';
-
-export function DiscardQuestion({ onKeep, onDiscard }: { onKeep(): void; onDiscard(): void }) {
-  const ref = useRef<HTMLButtonElement>(null);
-  useLayoutEffect(() => ref.current?.focus(), []);
-  return (
-    <>
-      <p class="grow" role="alert">
-        Discard your changes?
-      </p>
-      <button ref={ref} type="button" class="button" onClick={onKeep}>
-        Keep editing
-      </button>
-      <button type="button" class="button danger" onClick={onDiscard}>
-        Discard
-      </button>
-    </>
-  );
-}
 
 /** The place of the person in the list, and the ways to the previous and the next one. */
 export interface Place {

@@ -11,13 +11,14 @@ import type { User } from '../generated/users/v1/user.js';
 import { Avatar } from './avatar.js';
 import { Conflict } from './conflict.js';
 import type { Directory } from './directory.js';
+import { DiscardQuestion, useDiscardQuestion } from './discard-question.js';
 import { Panel } from './panel.js';
 import { usePanelKeys } from './panel-keys.js';
 import { useUnsavedGuard } from './unsaved-guard.js';
 import { fieldsOf } from './user-fields.js';
 import { type UserForm, useUserForm } from './user-form.js';
 import { UserFormFields } from './user-form-fields.js';
-import { DiscardQuestion, type Place, UserPanelButtons, UserPanelTools } from './user-panel-buttons.js';
+import { type Place, UserPanelButtons, UserPanelTools } from './user-panel-buttons.js';
 import { ChangedByOthers, DeleteQuestion, GoneNotice } from './user-panel-notices.js';
 import { UserProfile } from './user-profile.js';
 import { type UserWrites, useUserWrites, type View } from './user-writes.js';
@@ -95,7 +96,7 @@ export function UserPanel(props: UserPanelProps) {
       }
       footer={
         discard.isAsked ? (
-          <DiscardQuestion onKeep={discard.keep} onDiscard={discard.confirm} />
+          <DiscardQuestion text="Discard your changes?" onKeep={discard.keep} onDiscard={discard.confirm} />
         ) : isGone || view.kind !== 'read' ? (
           <UserPanelButtons
             view={isGone || view.kind === 'read' ? 'gone' : view.kind}
@@ -224,31 +225,6 @@ function useStepFocus(bodyRef: RefObject<HTMLDivElement | null>, failedSaves: nu
     // The question before deleting focuses its safe button.
     if (view.kind !== 'delete') first?.focus();
   }, [view.kind]);
-}
-
-/** The question whether to discard the edits. */
-function useDiscardQuestion() {
-  const [then, setThen] = useState<{ readonly leave: () => void }>();
-  // The element to focus again if the user keeps editing.
-  const askedFromRef = useRef<Element | null>(null);
-  const cancel = () => setThen(undefined);
-  return {
-    isAsked: then !== undefined,
-    /** If the user agrees, `leave` discards the edits. */
-    ask(leave: () => void) {
-      if (then === undefined) askedFromRef.current = document.activeElement;
-      setThen({ leave });
-    },
-    cancel,
-    keep() {
-      cancel();
-      if (askedFromRef.current instanceof HTMLElement) askedFromRef.current.focus();
-    },
-    confirm() {
-      cancel();
-      then?.leave();
-    },
-  };
 }
 
 function titleOf(view: View, isNew: boolean, name: string) {

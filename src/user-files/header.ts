@@ -14,7 +14,9 @@ export interface Column {
   readonly isIgnored: boolean;
 }
 
-const requiredFields = textFields.filter((field) => 'isRequired' in field).map(({ path }) => path);
+export const requiredFields: readonly string[] = textFields
+  .filter((field) => 'isRequired' in field)
+  .map(({ path }) => path);
 
 /**
  * Names of the fields in other systems: Google Workspace (`First Name [Required]`), Microsoft Entra ID (`givenName`,

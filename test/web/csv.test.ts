@@ -158,9 +158,10 @@ describe('the rows of a file', () => {
 
 it('names the columns of one field, and the missing columns', () => {
   expect(refuseColumns(matchHeader(['firstName', ' email ']))).toBeUndefined();
-  expect(refuseColumns(matchHeader(['email']))).toContain('first_name');
+  expect(refuseColumns(matchHeader(['email']))).toBe('Choose a column for First name.');
+  expect(refuseColumns(matchHeader(['x']))).toBe('Choose a column for First name and for Email.');
   expect(refuseColumns(matchHeader(['email', 'E-Mail', 'first_name']))).toBe(
-    'Two columns are email: “email” (column 1) and “E-Mail” (column 2). Ignore all but one of them.',
+    'Two columns are Email: “email” (column 1) and “E-Mail” (column 2). Ignore all but one of them.',
   );
 });
 

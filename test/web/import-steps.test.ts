@@ -4,11 +4,30 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { matchHeader } from '../../src/user-files/header.js';
+import { withEmail } from '../../web/import-file.js';
 import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
 import { button, counts, dialog } from './import-dialog.js';
 import { useSite } from './site.js';
 
 const cell = (page: Page, name: string): Locator => dialog(page).getByRole('textbox', { name, exact: true });
+
+describe('the column of the email', () => {
+  const fields = (header: string[], ...samples: string[][]) =>
+    withEmail(matchHeader(header), samples).map(({ field }) => field);
+
+  it('is found by its cells if its name is unknown', () => {
+    expect(fields(['Name', 'Contact'], ['A', 'a@example.com'], ['B', ' b@example.com '])).toEqual(['', 'email']);
+  });
+
+  it('is not guessed if a cell is not an email, or if another column may be the email too', () => {
+    expect(fields(['Contact'])).toEqual(['']);
+    expect(fields(['userPrincipalName'], ['a@example.com'])).toEqual(['']);
+    expect(fields(['Contact'], ['a@example.com'], [''])).toEqual(['']);
+    expect(fields(['Contact', 'Mail'], ['a@example.com', 'x'])).toEqual(['', 'email']);
+    expect(fields(['Contact', 'Other'], ['a@example.com', 'b@example.com'])).toEqual(['', '']);
+  });
+});
 
 describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
   const site = useSite();
@@ -42,25 +61,32 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
   it('is checked first, with counts and reasons, and writes nothing before it is confirmed', async () => {
     await site.app.client.createUser({ user: { firstName: 'There', email: 'there@example.com' } });
     const { page, expectAccessible, expectNoFaults } = await open();
-    await choose(page, 'first_name,email\nA,a@example.com\nB,nope\nC,THERE@example.com\nD,wrong\nE,a@example.com\n');
+    await choose(
+      page,
+      'first_name,email\nA,a@example.com\nB,nope\nC,THERE@example.com\nD,wrong\nE,A@example.com\n,f@example.com\n',
+    );
     await button(page, 'Check').click();
-    await dialog(page).getByText('4 rows would be rejected').waitFor();
-    expect(await counts(page)).toEqual({ 'To create': '1', 'To update': '0', 'To skip': '0', 'To reject': '4' });
+    await dialog(page).getByText('5 rows would be rejected').waitFor();
+    expect(await counts(page)).toEqual({ 'To create': '1', 'To update': '0', 'To skip': '0', 'To reject': '5' });
     const reasons = await dialog(page).locator('.reasons tbody tr').allTextContents();
-    expect(reasons).toHaveLength(2);
-    expect(reasons.join('\n')).toMatch(/^Email: .*22\nEmail: .*23$/s);
+    expect(reasons).toEqual([
+      expect.stringMatching(/^Email: .*22$/),
+      'Email: Another user has this email.13',
+      'Email: Another row of this file has this email.15',
+      'First name: is empty16',
+    ]);
     await expectAccessible();
     expect(await all()).toHaveLength(1);
 
     await button(page, 'Back').click();
     await dialog(page).getByLabel('If an email is taken').selectOption('Update the user who has the email');
     await button(page, 'Check').click();
-    await dialog(page).getByText('2 rows would be rejected').waitFor();
-    expect(await counts(page)).toEqual({ 'To create': '1', 'To update': '2', 'To skip': '0', 'To reject': '2' });
+    await dialog(page).getByText('3 rows would be rejected').waitFor();
+    expect(await counts(page)).toEqual({ 'To create': '1', 'To update': '2', 'To skip': '0', 'To reject': '3' });
     expect(await all()).toHaveLength(1);
     await button(page, 'Import 3 users').click();
-    await dialog(page).getByText('but 2 rows were rejected').waitFor();
-    expect(await counts(page)).toEqual({ Created: '1', Updated: '2', Skipped: '0', Rejected: '2' });
+    await dialog(page).getByText('but 3 rows were rejected').waitFor();
+    expect(await counts(page)).toEqual({ Created: '1', Updated: '2', Skipped: '0', Rejected: '3' });
     expect((await all()).map(({ firstName }) => firstName)).toEqual(['C', 'E']);
     expectNoFaults();
   });
@@ -129,6 +155,80 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     await button(page, 'Close').last().click();
     await dialog(page).waitFor({ state: 'detached' });
     expectNoFaults();
+  });
+
+  describe('with corrections that were not sent', () => {
+    const question = (page: Page): Locator => dialog(page).getByText('Discard your corrections?');
+
+    async function correct(): Promise<TestPage> {
+      const opened = await site.open();
+      const { page } = opened;
+      // With an entry of the history to go back to.
+      await page.evaluate(() => {
+        location.hash = 'dialog=import';
+      });
+      await choose(page, 'first_name,email\nA,nope\nB,wrong\n');
+      await button(page, 'Check').click();
+      await button(page, 'Import').click();
+      await dialog(page).getByText('but 2 rows were rejected').waitFor();
+      await cell(page, 'email in row 1').fill('a@example.com');
+      return opened;
+    }
+
+    it('asks before it is closed', async () => {
+      const { page, expectAccessible, expectNoFaults } = await correct();
+      await page.keyboard.press('Escape');
+      await question(page).waitFor();
+      await expectAccessible();
+      await page.keyboard.press('Escape');
+      await question(page).waitFor({ state: 'detached' });
+      const isFocused = (element: Element) => element === document.activeElement;
+      expect(await cell(page, 'email in row 1').evaluate(isFocused)).toBe(true);
+      await button(page, 'Close').first().click();
+      await question(page).waitFor();
+      await button(page, 'Keep editing').click();
+      await button(page, 'Close').last().click();
+      await button(page, 'Keep editing').click();
+      await question(page).waitFor({ state: 'detached' });
+      await expectFocusInside(page);
+      // The step back is blocked, so it never ends.
+      void page.goBack().catch(() => {});
+      await question(page).waitFor();
+      expect(await cell(page, 'email in row 1').inputValue()).toBe('a@example.com');
+      await button(page, 'Discard').click();
+      await dialog(page).waitFor({ state: 'detached' });
+      expectNoFaults();
+    });
+
+    it('asks again after some of them were rejected, and not after all were accepted', async () => {
+      const { page, expectNoFaults } = await correct();
+      await cell(page, 'email in row 2').fill('still wrong');
+      await button(page, 'Send again').click();
+      await dialog(page).getByText('but one row was rejected').waitFor();
+      await page.keyboard.press('Escape');
+      await question(page).waitFor();
+      await button(page, 'Keep editing').click();
+      await cell(page, 'email in row 2').fill('b@example.com');
+      await page.keyboard.press('Enter');
+      await dialog(page).getByText('The import is complete.').waitFor();
+      await page.keyboard.press('Escape');
+      await dialog(page).waitFor({ state: 'detached' });
+      expectNoFaults();
+    });
+
+    it('does not ask after they were downloaded, which is possible from the question', async () => {
+      const { page, expectNoFaults } = await correct();
+      await page.keyboard.press('Escape');
+      await question(page).waitFor();
+      await Promise.all([page.waitForEvent('download'), button(page, 'Download rejected rows').click()]);
+      await question(page).waitFor({ state: 'detached' });
+      await cell(page, 'email in row 2').fill('b@example.com');
+      expect(await question(page).count()).toBe(0);
+      await Promise.all([page.waitForEvent('download'), button(page, 'Download rejected rows').click()]);
+      await page.keyboard.press('Escape');
+      await dialog(page).waitFor({ state: 'detached' });
+      expectNoFaults();
+    });
   });
 
   it('of 12,000 rows is checked in one call and imported with updates in batches', async () => {

@@ -65,12 +65,13 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     const calls: string[] = [];
     page.on('request', (request) => calls.push(request.url()));
     await choose(page, '\ufeffRufname;Adresse;attributes.floor;Team;id\r\nÉva;eva@example.com;3;"a;b";7\r\n');
-    await dialog(page).getByText('Choose a column for first_name and for email').waitFor();
+    await dialog(page).getByText('Choose a column for First name.').waitFor();
     await dialog(page).getByText('Éva', { exact: true }).waitFor();
     await dialog(page).getByText('ignored: only the server sets it').waitFor();
     await button(page, 'Check').click({ force: true });
     await dialog(page).getByLabel('Field of Rufname').selectOption('First name');
-    await dialog(page).getByLabel('Field of Adresse').selectOption('Email');
+    // Its cells are emails.
+    expect(await dialog(page).getByLabel('Field of Adresse').inputValue()).toBe('email');
     await dialog(page).getByLabel('Field of Team').selectOption('Attribute “Team”');
     expect(calls.filter((url) => url.includes('BatchCreateUsers'))).toEqual([]);
     await importChecked(page);
@@ -170,7 +171,7 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
   it('with two columns for one field are rejected until one is ignored', async () => {
     const { page } = await open('dialog=import');
     await choose(page, 'first_name,mail,EmailAddress\nAda,ada@example.com,ada@example.com\n');
-    await dialog(page).getByText('Two columns are email: “mail” (column 2) and “EmailAddress” (column 3).').waitFor();
+    await dialog(page).getByText('Two columns are Email: “mail” (column 2) and “EmailAddress” (column 3).').waitFor();
     await dialog(page).getByLabel('Field of mail').selectOption('Ignore');
     await importChecked(page);
     await dialog(page).getByText('The import is complete.').waitFor();
@@ -192,6 +193,10 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     await expectAccessible();
     const cells = await dialog(page).locator('.rejected tbody tr').allTextContents();
     expect(cells.map((text) => /^\d+/.exec(text)?.[0])).toEqual(['4', '6', '8', '91', '121']);
+    expect(cells.slice(3)).toEqual([
+      expect.stringContaining('Another user has this email.'),
+      expect.stringContaining('Another row of this file has this email.'),
+    ]);
     const text = await saved(page, () => button(page, 'Download rejected rows').click());
     expect(text.split('\n')).toEqual([
       'error_field,error_reason,error_message,first_name,email,attributes',

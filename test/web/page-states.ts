@@ -225,7 +225,7 @@ const files: Walk = {
         const rows = [`Mary,Shelley,mary-${width}@example.com,ops`, 'Nobody,,nonsense,'];
         const buffer = Buffer.from(`Given name,Surname,Login,Team\n${rows.join('\n')}\n`);
         await page.getByLabel('CSV file').setInputFiles({ name: 'users.csv', mimeType: 'text/csv', buffer });
-        await dialog(page).getByText('Choose a column for email').waitFor();
+        await dialog(page).getByText('Choose a column for Email.').waitFor();
         await dialog(page).getByText('Surname').first().waitFor();
       },
     },

@@ -10,6 +10,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { chromium } from 'playwright-core';
+import { chromiumFlags, chromiumPath } from '../dist/bench/chromium.js';
 import { createClient } from '../dist/src/client/index.js';
 
 const usersMax = 1_000_000;
@@ -69,9 +70,8 @@ function* users() {
 
 async function takeImages(client, url) {
   const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    // As in test/web/browser.ts.
-    args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update'],
+    executablePath: chromiumPath,
+    args: chromiumFlags,
   });
   try {
     const list = await browser.newPage({ viewport: { width: 1280, height: 800 } });

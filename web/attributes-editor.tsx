@@ -38,7 +38,7 @@ export function AttributesEditor(props: AttributesEditorProps) {
     rows.some(({ isNew }) => isNew === true),
   );
   const ownKeys = rows.filter(({ isNew }) => isNew !== true).map(({ key }) => key);
-  const keys = [...new Set([...ownKeys, ...known.keys()])];
+  const keys = [...new Set([...ownKeys, ...(known?.keys() ?? [])])];
 
   function replace(edited: AttributeRow): void {
     onChange(rows.map((row) => (row.id === edited.id ? edited : row)));

@@ -1,10 +1,10 @@
 /** The attributes that occur in the users of an action, to offer them, and the type that most of their values have. */
 import { useEffect, useState } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
-import type { ListUsersResponse } from '../generated/users/v1/user_service.js';
 import { type AttributeType, attributeTypeOf, sortedByKey } from './attributes.js';
 import { type BulkTarget, readTarget } from './bulk-target.js';
 import type { Directory } from './directory.js';
+import { readNewestUsers } from './newest-users.js';
 
 /** Sorted by key. The type is `null` if all values are null. */
 export type KnownAttributes = ReadonlyMap<string, AttributeType>;
@@ -13,9 +13,6 @@ export interface KnownAttributesOptions {
   /** Whether the attributes of the directory's newest users are known, too. Those of the action's users may be rare. */
   readonly includesNewest?: boolean;
 }
-
-// As many as suggest values for filters (user-sample.ts).
-const newestMax = 300;
 
 /**
  * Returns undefined until they are known. Reads only the first users, so rare keys may be missing. Ignores failures, because
@@ -26,38 +23,36 @@ export function useAttributeTypes(
   target: BulkTarget,
   { includesNewest = false }: KnownAttributesOptions = {},
 ): KnownAttributes | undefined {
-  const [known, setKnown] = useState<KnownAttributes>();
-  useEffect(() => {
-    const controller = new AbortController();
-    const { signal } = controller;
-    const newest = includesNewest ? readNewest(directory, signal) : { users: [] };
-    Promise.all([firstUsers(directory, target, signal), newest]).then(
-      ([first, { users }]) => setKnown(knownOf([...first, ...users])),
-      () => {},
-    );
-    return () => controller.abort();
-  }, [directory, target, includesNewest]);
-  return known;
+  const read = async (signal: AbortSignal) => {
+    const newest = includesNewest ? readNewestUsers(directory, signal) : [];
+    return (await Promise.all([firstUsers(directory, target, signal), newest])).flat();
+  };
+  return useKnown(read, [directory, target, includesNewest]);
 }
 
 /** Reads the directory's newest users as soon as their attributes are needed. Ignores failures, as above. */
-export function useNewestAttributes(directory: Directory, isNeeded: boolean): KnownAttributes {
-  const [known, setKnown] = useState<KnownAttributes>(new Map());
+export function useNewestAttributes(directory: Directory, isNeeded: boolean): KnownAttributes | undefined {
   const isRead = isNeeded && directory.may('listUsers');
+  const read = (signal: AbortSignal) => readNewestUsers(directory, signal);
+  return useKnown(isRead ? read : undefined, [directory, isRead]);
+}
+
+/** Reads again if one of `inputs` changes. */
+function useKnown(
+  read: ((signal: AbortSignal) => Promise<readonly User[]>) | undefined,
+  inputs: readonly unknown[],
+): KnownAttributes | undefined {
+  const [known, setKnown] = useState<KnownAttributes>();
   useEffect(() => {
-    if (!isRead) return;
+    if (read === undefined) return;
     const controller = new AbortController();
-    readNewest(directory, controller.signal).then(
-      ({ users }) => setKnown(knownOf(users)),
+    read(controller.signal).then(
+      (users) => setKnown(knownOf(users)),
       () => {},
     );
     return () => controller.abort();
-  }, [directory, isRead]);
+  }, inputs);
   return known;
-}
-
-function readNewest(directory: Directory, signal: AbortSignal): Promise<ListUsersResponse> {
-  return directory.listUsers({ orderBy: 'create_time desc', pageSize: newestMax }, { signal });
 }
 
 async function firstUsers(directory: Directory, target: BulkTarget, signal: AbortSignal): Promise<readonly User[]> {

@@ -7,6 +7,7 @@ import type { Directory } from './directory.js';
 import { type ChipValue, type FieldPath, isAttribute } from './filter-chips.js';
 import type { FieldKind, FilterFieldInfo } from './filter-fields.js';
 import { formatPercent } from './format.js';
+import { readNewestUsers } from './newest-users.js';
 import type { JsonValue } from './user-fields.js';
 
 export interface SampledValue {
@@ -46,8 +47,6 @@ export function searchedPaths(fields: readonly SampledField[]): readonly FieldPa
 
 const noSample: UserSample = { size: 0, fields: [] };
 
-/** One page of ListUsers: about 100 KB, and a few milliseconds for the server. */
-const usersMax = 300;
 /** Values in memory for each field, and the length of a text that is worth suggesting. */
 const valuesMax = 200;
 const charactersMax = 80;
@@ -63,14 +62,11 @@ export function createUserSampler(directory: Directory): () => Promise<UserSampl
   return () => {
     if (sample === undefined || performance.now() - readAt > freshMs) {
       readAt = performance.now();
-      sample = directory.listUsers({ orderBy: 'create_time desc', pageSize: usersMax }).then(
-        ({ users }) => sampleOf(users),
-        () => {
-          // Suggestions are optional. The next edit tries again.
-          sample = undefined;
-          return noSample;
-        },
-      );
+      sample = readNewestUsers(directory).then(sampleOf, () => {
+        // Suggestions are optional. The next edit tries again.
+        sample = undefined;
+        return noSample;
+      });
     }
     return sample;
   };

@@ -1,15 +1,11 @@
 /** Measures the page for browsers in Chromium: the time until the first rows on a slow network, and frames while scrolling. */
-import { existsSync } from 'node:fs';
 import { type Browser, type CDPSession, chromium, type Page } from 'playwright-core';
+import { chromiumFlags, chromiumMissing, chromiumPath } from '../chromium.js';
 import { formatNumber } from '../report.js';
 import { type Numbers, openDirectory, type Results, type Scenario } from '../scenario.js';
 import { quantile } from '../service.js';
 import { startSlowNetwork } from '../slow-network.js';
 
-// As in test/web/browser.ts.
-const headlessShell = '/usr/bin/chromium-headless-shell';
-const executable = process.env.CHROMIUM ?? (existsSync(headlessShell) ? headlessShell : '/usr/bin/chromium');
-const flags = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update'];
 const viewport = { width: 1280, height: 800 };
 const usersMax = 1_000_000;
 const cpuSlowdown = 4;
@@ -29,15 +25,15 @@ export const page: Scenario = {
     'made by a proxy in front of the service. Frames are the times between animation frames in a list of 100,000 users.',
 
   async open(bench) {
-    if (!existsSync(executable)) {
-      const reason = `Not measured: there is no Chromium at ${executable}.`;
+    if (chromiumMissing !== undefined) {
+      const reason = `Not measured: ${chromiumMissing}.`;
       return { cases: [], columns: [], report: () => ({ sentences: [reason] }), async [Symbol.asyncDispose]() {} };
     }
     await using cleanUp = new AsyncDisposableStack();
     const million = cleanUp.use(await openDirectory(bench, 'page', bench.isQuick ? bench.users : usersMax));
     const list = await bench.shared();
     const network = cleanUp.use(await startSlowNetwork(million.service.http));
-    const browser = await chromium.launch({ executablePath: executable, headless: true, args: flags });
+    const browser = await chromium.launch({ executablePath: chromiumPath, headless: true, args: chromiumFlags });
     cleanUp.defer(() => browser.close());
     const owned = cleanUp.move();
     const scrolled = list.service.http;

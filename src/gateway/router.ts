@@ -8,7 +8,7 @@ import type { OpenEndpoint } from '../config/parse.js';
 import { consistencyKey, latestToken } from '../model/consistency-token.js';
 import type { Address } from '../net/address.js';
 import { grpcPortHeader } from '../net/ports.js';
-import type { Serving } from '../rpc/health-service.js';
+import { type Need, type Serving, serves } from '../rpc/health-service.js';
 import type { Gateway, HttpRequest, HttpResponse } from './gateway.js';
 import { createOriginRule, isNavigation } from './origins.js';
 import { type SignIn, signInContent, signInOrigins, signInPath } from './sign-in.js';
@@ -185,9 +185,8 @@ const servingTexts: Readonly<Record<Serving, string>> = {
   nothing: 'not serving\n',
 };
 
-function readinessOf(serving: Serving, needed: 'reads' | 'writes'): ResponseContent {
-  const isReady = serving === 'all' || (serving === 'reads' && needed === 'reads');
-  return { status: isReady ? 200 : 503, body: servingTexts[serving] };
+function readinessOf(serving: Serving, need: Need): ResponseContent {
+  return { status: serves(serving, need) ? 200 : 503, body: servingTexts[serving] };
 }
 
 /** Whether the page needs no credentials to list users. A gateway does not know that about its target. */

@@ -13,8 +13,15 @@ const servingStatus = { serving: 1, notServing: 2, serviceUnknown: 3 } as const;
 /** Which calls a server serves: only reads if it can reach a replica and not the primary. */
 export type Serving = 'all' | 'reads' | 'nothing';
 
+/** The calls that a server must serve for a service, or for a client. */
+export type Need = 'reads' | 'writes';
+
+export function serves(serving: Serving, need: Need): boolean {
+  return serving === 'all' || (serving === 'reads' && need === 'reads');
+}
+
 /** By the name of each service, what it must serve to be healthy. The empty name is the whole server. */
-export type ServiceNeeds = Readonly<Record<string, 'reads' | 'writes'>>;
+export type ServiceNeeds = Readonly<Record<string, Need>>;
 
 interface CheckResponse {
   readonly status: number;
@@ -72,9 +79,9 @@ export function createHealth(needs: ServiceNeeds): Health {
   let serving: Serving = 'all';
 
   const statusOf = (service: string): number => {
-    if (!names.has(service)) return servingStatus.serviceUnknown;
-    const isServing = serving === 'all' || (serving === 'reads' && needs[service] === 'reads');
-    return isServing ? servingStatus.serving : servingStatus.notServing;
+    const need = names.has(service) ? needs[service] : undefined;
+    if (need === undefined) return servingStatus.serviceUnknown;
+    return serves(serving, need) ? servingStatus.serving : servingStatus.notServing;
   };
 
   return {

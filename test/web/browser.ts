@@ -3,32 +3,16 @@
  *
  * A page that logs an error or violates its Content-Security-Policy fails `expectNoFaults`.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { RunOnly } from 'axe-core';
 import { type Browser, type BrowserContextOptions, type ConsoleMessage, chromium, type Page } from 'playwright-core';
 import { expect, onTestFinished } from 'vitest';
-
-// Debian's package of Chromium without windows. It renders pages as the other one does, in half the time.
-const headlessShell = '/usr/bin/chromium-headless-shell';
-const executable = process.env.CHROMIUM ?? (existsSync(headlessShell) ? headlessShell : '/usr/bin/chromium');
+import { chromiumFlags, chromiumMissing, chromiumPath } from '../../bench/chromium.js';
 
 /** Why tests of the page cannot run, or undefined: `describe.skipIf(browserMissing !== undefined)`. */
-export const browserMissing: string | undefined = existsSync(executable)
-  ? undefined
-  : `there is no Chromium at ${executable}; set CHROMIUM to its path`;
+export const browserMissing = chromiumMissing;
 if (browserMissing !== undefined) console.warn(`Skipping the tests of the page: ${browserMissing}.`);
-
-// Chromium must call no other hosts, has no GPU, and cannot use its sandbox as root.
-const flags = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
 
 export interface TestBrowser extends AsyncDisposable {
   /** Opens a page in a new, empty profile, which closes when the test ends. `theme` is the system's theme. */
@@ -60,7 +44,7 @@ export interface TestPage {
 }
 
 export async function startBrowser(): Promise<TestBrowser> {
-  const browser: Browser = await chromium.launch({ executablePath: executable, headless: true, args: flags });
+  const browser: Browser = await chromium.launch({ executablePath: chromiumPath, headless: true, args: chromiumFlags });
   return {
     async open(url, { theme = 'light', width = 1280, height = 800, context = {}, mayRequest } = {}) {
       const own = await browser.newContext({

@@ -47,7 +47,7 @@ export function withKnownKeys(columns: readonly Column[], known: KnownAttributes
     );
 }
 
-/** What the page calls a value of each type that is not text, and an example of it. */
+/** The types that are not text, with a name and an example of a value. */
 const otherTypes = {
   number: { name: 'a number', example: 3 },
   boolean: { name: '“Yes” or “No”', example: true },
@@ -62,7 +62,7 @@ function otherTypeOf(known: KnownAttributes, key: string): OtherType | undefined
   return type !== undefined && Object.hasOwn(otherTypes, type) ? (type as OtherType) : undefined;
 }
 
-/** Only these types of values can be in a column of their own. The import turns the cells of such a column into texts. */
+/** Whether attributes.KEY can be a column for values of this type: an import turns its cells into texts. */
 function isText(type: AttributeType | undefined): boolean {
   return type === undefined || !Object.hasOwn(otherTypes, type) || type === 'date';
 }
@@ -72,7 +72,7 @@ function isStray(value: unknown, type: OtherType): value is string {
   return typeof value === 'string' && !(type === 'date' && isDate(value));
 }
 
-/** What the cells of a column for one attribute become, as far as the first rows show it. */
+/** The type of a column for one attribute, as far as its first cells show it. */
 export interface CellType {
   readonly text: string;
   /** Whether other users have another type. */

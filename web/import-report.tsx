@@ -71,7 +71,7 @@ export function ImportCheck({ check }: { check: CheckReport }) {
 function allText({ strayTexts }: CheckReport): string {
   return strayTexts.length === 0
     ? 'All rows can be imported.'
-    : 'All rows can be imported, but some values have another type than those of other users.';
+    : 'All rows can be imported, but some values differ in type from those of other users.';
 }
 
 const strayTextsMax = 5;

@@ -235,7 +235,7 @@ describe.skipIf(browserMissing !== undefined)('attributes in an import on the pa
     await dialog(page).getByText('Imported as text, but other users have “Yes” or “No”.').waitFor();
     await dialog(page).getByText('Imported as a date.').waitFor();
     await button(page, 'Check').click();
-    await dialog(page).getByText('All rows can be imported, but some values have another type').waitFor();
+    await dialog(page).getByText('All rows can be imported, but some values differ in type').waitFor();
     expect(await dialog(page).locator('.stray-texts li').allTextContents()).toEqual([
       'startDate: 2 of 200 rows have a text where other users have a date, such as “n/a” in row 5.',
       'floor: 1 of 200 rows has a text where other users have a number, such as “ground” in row 1.',

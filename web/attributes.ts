@@ -49,6 +49,21 @@ export function sortedByKey<Value>(attributes: Readonly<Record<string, Value>>):
   return Object.entries(attributes).sort(([a], [b]) => keyOrder.compare(a, b));
 }
 
+/** Whether two keys are spellings of one name: they differ at most in capital letters, spaces, "_" and "-". */
+export function isSameName(a: string, b: string): boolean {
+  const fold = (key: string) =>
+    key
+      .normalize('NFC')
+      .toLowerCase()
+      .replaceAll(/[\s_-]/g, '') || key;
+  return fold(a) === fold(b);
+}
+
+/** A key that exists and is another spelling of this one. */
+export function similarKey(key: string, keys: readonly string[]): string | undefined {
+  return keys.includes(key) ? undefined : keys.find((other) => isSameName(other, key));
+}
+
 export function attributeRowsOf(attributes: JsonObject): AttributeRow[] {
   return sortedByKey(attributes).map(([key, value]) => ({
     id: ++idLast,

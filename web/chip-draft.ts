@@ -3,6 +3,7 @@
 import { dayOf, parseValue } from './chip-values.js';
 import type { Chip, ChipValue, FieldPath, Operator } from './filter-chips.js';
 import { addDays, type FieldKind, isDayStart, kindOfChip, operatorsOf, valuesOf } from './filter-fields.js';
+import { numberProblem } from './parse-number.js';
 
 export interface ChipDraft {
   readonly path: FieldPath;
@@ -52,7 +53,7 @@ export function withOperator(draft: ChipDraft, operator: Operator): ChipDraft {
 }
 
 const problems: Partial<Record<FieldKind, string>> = {
-  number: 'Enter a number.',
+  number: numberProblem,
   boolean: 'Choose true or false.',
   id: 'Enter a whole id.',
 };

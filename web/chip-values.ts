@@ -2,6 +2,7 @@
 import type { ChipValue } from './filter-chips.js';
 import { addDays, type FieldKind, valueText } from './filter-fields.js';
 import { foldText } from './fold-text.js';
+import { parseNumber } from './parse-number.js';
 
 const idForm = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
@@ -10,11 +11,8 @@ export function parseValue(kind: FieldKind, text: string): ChipValue | undefined
   const trimmed = text.trim();
   if (trimmed === '') return undefined;
   if (kind === 'number') {
-    // A decimal comma, as many languages write it.
-    const number = trimmed.replace(/^(-?\d+),(\d+)$/, '$1.$2');
-    return /^-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i.test(number) && Number.isFinite(Number(number))
-      ? Number(number)
-      : undefined;
+    const number = parseNumber(trimmed);
+    return Number.isFinite(number) ? number : undefined;
   }
   if (kind === 'boolean') return trimmed === 'true' ? true : trimmed === 'false' ? false : undefined;
   if (kind === 'id') return idForm.test(trimmed) ? trimmed.toLowerCase() : undefined;

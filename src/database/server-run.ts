@@ -1,3 +1,5 @@
+/** SQL about the runs of a server, from one start or recovery to the next. */
+
 const statisticsReset = 'pg_catalog.pg_stat_get_bgwriter_stat_reset_time()';
 
 /**

@@ -14,6 +14,7 @@ export async function startEtcd(folder: string): Promise<void> {
   mkdirSync(data, { recursive: true });
   // In memory, because Patroni demotes the primary, without a fault of the test, if a busy disk delays etcd for some seconds.
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=0700', 'tmpfs', data]);
+  execFileSync('chown', ['postgres:', data]);
   startHere(
     folder,
     'etcd',

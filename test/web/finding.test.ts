@@ -245,7 +245,7 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     await operator(page).selectOption('between');
     await page.getByRole('textbox', { name: 'From' }).fill('many');
     await add(page);
-    await page.getByText('Enter a number.').waitFor();
+    await page.getByText('Enter a number,').waitFor();
     await expectAccessible();
     await page.getByRole('textbox', { name: 'From' }).fill('8,5');
     await page.getByRole('textbox', { name: 'To' }).fill('5');

@@ -349,9 +349,8 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     expectNoFaults();
   });
 
-  it('stop being changed with the button, and the report says how many were', async () => {
-    await create(300);
-    const { page } = await open();
+  /** Changes 300 users, and stops it after 28. */
+  async function stopChange(page: Page): Promise<void> {
     let calls = 0;
     let release = () => {};
     const held = new Promise<void>((resolve) => {
@@ -369,6 +368,35 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     release();
     await dialog(page).getByText('Stopped. 28 users changed.').waitFor({ timeout: 60_000 });
     expect((await valuesOf('team')).sales).toBe(28);
+  }
+
+  it('stop being changed with the button, and can be changed back, however long the report is open', async () => {
+    await create(300);
+    const { page, expectNoFaults } = await open();
+    await page.clock.install();
+    await stopChange(page);
+    await page.clock.runFor(15_000);
+    expect(await page.locator('.toast').count()).toBe(1);
+    await page.clock.resume();
+    await dialog(page).getByRole('button', { name: 'Undo' }).click();
+    await page.getByText('Undone.').waitFor({ timeout: 60_000 });
+    expect((await valuesOf('team')).sales).toBeUndefined();
+    expect(await dialog(page).count()).toBe(0);
+    expectNoFaults();
+  });
+
+  it('are all changed back if the change was stopped and continued', async () => {
+    await create(300);
+    const { page, expectNoFaults } = await open();
+    await stopChange(page);
+    await button(page, 'Continue').click();
+    await page.getByText('Set team to sales for 300 users.').waitFor({ timeout: 60_000 });
+    expect((await valuesOf('team')).sales).toBe(300);
+    expect(await page.locator('.toast').count()).toBe(1);
+    await page.locator('.toast').getByRole('button', { name: 'Undo' }).click();
+    await page.getByText('Undone.').waitFor({ timeout: 60_000 });
+    expect((await valuesOf('team')).sales).toBeUndefined();
+    expectNoFaults();
   });
 
   it('are exported with the chosen columns, for Excel and as JSON', async () => {

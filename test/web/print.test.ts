@@ -46,12 +46,18 @@ describe.skipIf(browserMissing !== undefined)('the page', () => {
       const { boxes, heightPx, color } = await page.evaluate(() => ({
         boxes: [...document.querySelectorAll('[data-id]')].map((element) => {
           const { top, bottom } = element.getBoundingClientRect();
-          return { top, bottom };
+          // A row cuts off what is outside of its box.
+          const inner = [...element.querySelectorAll('.cell-name, .cell-email')].map((cell) =>
+            cell.getBoundingClientRect(),
+          );
+          const isWhole = inner.every((cell) => cell.height >= 12 && cell.top >= top && cell.bottom <= bottom + 0.5);
+          return { top, bottom, isWhole };
         }),
         heightPx: document.documentElement.scrollHeight,
         color: getComputedStyle(document.documentElement).color,
       }));
       expect(boxes.length).toBeGreaterThan(5);
+      expect(boxes.filter(({ isWhole }) => !isWhole)).toEqual([]);
       // Each row is under the previous one.
       for (const [index, { top }] of boxes.entries()) expect(top).toBeGreaterThanOrEqual(boxes[index - 1]?.bottom ?? 0);
       expect(heightPx).toBeLessThanOrEqual(Math.max(800, (boxes.at(-1)?.bottom ?? 0) + 200));

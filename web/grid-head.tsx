@@ -83,19 +83,30 @@ function HeadLabel({ column: { label, orders, kind }, orderBy, isLarge, onOrder 
   const descends = direction === 'desc';
   const next = sorted === undefined ? kind === 'time' : !descends;
   const isSlow = isLarge && main.field === 'update_time';
+  const other = orders.find(({ field }) => field !== by);
   return (
-    <button
-      type="button"
-      class="head-label"
-      title={isSlow ? 'There is no index for this order, so it is slow with many users' : undefined}
-      onClick={() => onOrder(`${(sorted ?? main).field}${next ? ' desc' : ''}`)}
-    >
-      <span class="truncate">
-        {label}
-        {sorted !== undefined && sorted !== main && <span class="faint"> · {sorted.label}</span>}
-      </span>
-      {sorted !== undefined && (descends ? <ArrowDownIcon /> : <ArrowUpIcon />)}
-    </button>
+    <>
+      <button
+        type="button"
+        class="head-label"
+        title={isSlow ? 'There is no index for this order, so it is slow with many users' : undefined}
+        onClick={() => onOrder(`${(sorted ?? main).field}${next ? ' desc' : ''}`)}
+      >
+        <span class="truncate">{label}</span>
+        {sorted !== undefined && (descends ? <ArrowDownIcon /> : <ArrowUpIcon />)}
+      </button>
+      {sorted !== undefined && other !== undefined && (
+        <button
+          type="button"
+          class="head-part truncate"
+          title={`Sort by ${other.label} instead`}
+          aria-label={`Sorted by ${sorted.label}. Sort by ${other.label} instead`}
+          onClick={() => onOrder(`${other.field}${descends ? ' desc' : ''}`)}
+        >
+          {sorted.label}
+        </button>
+      )}
+    </>
   );
 }
 

@@ -3,7 +3,7 @@ import type { RefObject } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { useBulkActions } from './bulk-actions.js';
 import type { Caller } from './caller.js';
-import { defaultCardColumns, keysOf } from './columns.js';
+import { keysOf } from './columns.js';
 import { useCommands } from './commands.js';
 import { formatCount } from './format.js';
 import { createGridSettings, type GridSettings } from './grid-settings.js';
@@ -16,6 +16,7 @@ import { SearchBar } from './search-bar.js';
 import type { Selection } from './selection.js';
 import { SelectionBar } from './selection-bar.js';
 import { useMedia } from './theme.js';
+import { type ColumnDefaults, useColumnDefaults } from './use-column-defaults.js';
 import { useStore } from './use-store.js';
 import { UserGrid } from './user-grid.js';
 import type { UserList } from './user-list.js';
@@ -46,6 +47,7 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
   const [ownSettings] = useState(createGridSettings);
   const settings = useViewSettings(ownSettings, route, go);
   const isCards = useMedia('(max-width: 639px)');
+  const defaults = useColumnDefaults(list, isCards);
   const search = useRef<HTMLInputElement>(null);
   const focusGrid = useRef<(row?: number) => void>(undefined);
   const [choice, setChoice] = useState<PendingChoice>();
@@ -100,7 +102,7 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
         start={
           <>
             <ViewsButton session={list.directory.session} route={route} go={go} settings={settings} />
-            {isCards && <CardMenu list={list} settings={settings} />}
+            {isCards && <CardMenu list={list} settings={settings} defaults={defaults} />}
           </>
         }
         onChoose={onChoose}
@@ -134,6 +136,7 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
             isDimmed={isRequesting}
             isCards={isCards}
             settings={settings}
+            defaults={defaults}
             selection={selection}
             onOpen={onOpen}
             onOrder={(orderBy) => go({ orderBy })}
@@ -150,10 +153,16 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
   );
 }
 
+interface CardMenuProps {
+  readonly list: UserList;
+  readonly settings: GridSettings;
+  readonly defaults: ColumnDefaults;
+}
+
 /** Chooses the columns of cards, which have no titles. */
-function CardMenu({ list, settings }: { list: UserList; settings: GridSettings }) {
+function CardMenu({ list, settings, defaults }: CardMenuProps) {
   useStore(settings);
-  const columnIds = settings.look.columns ?? defaultCardColumns;
+  const columnIds = settings.look.columns ?? defaults.card;
   return <ViewMenu columnIds={columnIds} settings={settings} isCards keys={() => keysOf(list.loadedUsers())} />;
 }
 

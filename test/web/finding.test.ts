@@ -62,12 +62,15 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     await filterButton(page).focus();
     await page.keyboard.press('Enter');
     await option(page, /^department/).waitFor();
+    const shares = popover(page).getByText('Shares among the 5 newest users');
+    expect(await shares.count()).toBe(1);
     await expectAccessible();
     await page.keyboard.type('depart');
     await expect.poll(() => options(page).first().textContent(), pollTimeout).toContain('department');
     await page.keyboard.press('Enter');
     await option(page, /^Maths/).waitFor();
     expect(await options(page).first().textContent()).toBe('Maths40%');
+    expect(await shares.count()).toBe(1);
     await expectAccessible();
     await page.keyboard.press('ArrowDown');
     await page.keyboard.press('Space');

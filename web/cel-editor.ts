@@ -186,6 +186,8 @@ async function complete(
     const sampled = fields.find(({ path }) => writePath(path) === field);
     if (sampled !== undefined)
       return { from: value.from + comparison.length, options: valueOptions(sampled), filter: true };
+    // Otherwise Enter would add the first field after a value such as 1.
+    if (word === null) return null;
   }
   const options = [
     ...Object.keys(filterFields).map((label) => ({ label, type: 'property' })),

@@ -98,7 +98,8 @@ describe.skipIf(browserMissing !== undefined)('the columns of a list', () => {
       email: `person-${String(index).padStart(3, '0')}@example.com`,
       attributes: { age: 20 + (index % 50), 'job title': title, ...others },
     }));
-    await site.app.client.importAllUsers(users);
+    const other = { firstName: 'Zoe', lastName: 'Other', email: 'zoe@example.com', attributes: { rare: 'yes' } };
+    await site.app.client.importAllUsers([...users, other]);
   });
 
   const shown = '#order_by=email&columns=name,email,attributes.age,attributes.job%20title,create_time';
@@ -147,6 +148,19 @@ describe.skipIf(browserMissing !== undefined)('the columns of a list', () => {
     await expect.poll(() => widths(page), pollTimeout).toEqual(before);
     const widthsSeen = () => page.evaluate(() => [...(globalThis as unknown as { seen: Set<string> }).seen]);
     expect(await widthsSeen()).toHaveLength(1);
+    expectNoFaults();
+  });
+
+  it('are not those of the few users of a search, after it', async () => {
+    const { page, expectNoFaults } = await site.open('#query=zoe');
+    const titles = async () => (await page.locator('.head-cell').allTextContents()).join(' ');
+    await expect.poll(titles, pollTimeout).toContain('rare');
+    await page.getByRole('searchbox').fill('');
+    await expect.poll(titles, pollTimeout).toContain('age');
+    const all = await titles();
+    await page.getByRole('searchbox').fill('zoe');
+    await expect.poll(() => rows(page).count(), pollTimeout).toBe(1);
+    expect(await titles()).toBe(all);
     expectNoFaults();
   });
 

@@ -335,6 +335,24 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
       expectNoFaults();
     });
 
+    it('is applied with Enter after the value of an attribute that nobody in the sample has', async () => {
+      const { page, expectNoFaults } = await open();
+      await filterButton(page).click();
+      await page.getByRole('button', { name: 'Write an expression' }).click();
+      await editor(page).waitFor();
+      await page.keyboard.type('attributes.dep');
+      await option(page, 'attributes.department').waitFor();
+      await page.keyboard.press('Escape');
+      for (let count = 0; count < 'dep'.length; count++) await page.keyboard.press('Backspace');
+      await page.keyboard.type('foo == 1');
+      // A list of completions opens after a moment, if at all.
+      await page.waitForTimeout(500);
+      await page.keyboard.press('Enter');
+      await page.getByText('No matches').waitFor();
+      expect(await editor(page).textContent()).toBe('attributes.foo == 1');
+      expectNoFaults();
+    });
+
     it('is marked where the error is, also after a reload', async () => {
       const { page, expectNoFaults } = await open('#filter=last_name = "Turing"');
       await page.locator('.cm-lintRange-error').waitFor();

@@ -1,7 +1,9 @@
 /** The filter as an expression in CEL, in an editor that is loaded with this file's first use. */
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { CelEditor } from './cel-editor.js';
+import { CopyButton } from './copy-button.js';
 import type { Mistake } from './filter-mistake.js';
+import { hasRelativeDays, sentFilter } from './relative-days.js';
 import type { UserSample } from './user-sample.js';
 
 export interface ExpressionFieldProps {
@@ -96,6 +98,7 @@ export function ExpressionField(props: ExpressionFieldProps) {
           Back to conditions
         </button>
       </div>
+      {hasRelativeDays(draft) && <SentFilter filter={draft} />}
       {isFailed && <p class="error">The editor could not be loaded. Reload the page.</p>}
       {mistake === undefined && (
         <p class="hint">
@@ -104,6 +107,23 @@ export function ExpressionField(props: ExpressionFieldProps) {
             : 'This filter cannot be shown as separate conditions.'}
         </p>
       )}
+    </div>
+  );
+}
+
+/** Other clients do not know the page's own days. */
+function SentFilter({ filter }: { filter: string }) {
+  const sent = sentFilter(filter);
+  return (
+    <div class="hint sent-filter">
+      <p>
+        Only this page knows <code>today</code> and <code>this_year</code>, and replaces them by the current day when it
+        reads the list. Other clients need fixed days:
+      </p>
+      <p class="line">
+        <code>{sent}</code>
+        <CopyButton text={sent} what="the filter with fixed days" />
+      </p>
     </div>
   );
 }

@@ -11,7 +11,7 @@ import type { Directory } from './directory.js';
 import { ExpressionField } from './expression-field.js';
 import { FieldPicker } from './field-picker.js';
 import { type Chip, isSamePath, writeChips } from './filter-chips.js';
-import { chipTexts, labelOfField } from './filter-fields.js';
+import { chipText, chipTexts, labelOfField } from './filter-fields.js';
 import { chipAt, mistakeOf } from './filter-mistake.js';
 import { CloseIcon } from './icons.js';
 import { Popup } from './popup.js';
@@ -210,7 +210,7 @@ interface ChipButtonProps {
 
 function ChipButton({ chip, at, isInvalid, isOpen, onOpen, onRemove }: ChipButtonProps) {
   const { field, operator, values } = chipTexts(chip);
-  const text = `${field} ${operator} ${values}`.trim();
+  const text = chipText(chip);
   return (
     <li class={`chip${isInvalid ? ' invalid' : ''}`}>
       <button
@@ -227,7 +227,7 @@ function ChipButton({ chip, at, isInvalid, isOpen, onOpen, onRemove }: ChipButto
           onRemove();
         }}
       >
-        <bdi class="chip-field">{field}</bdi> <span class="chip-operator">{operator}</span>{' '}
+        <bdi class="chip-field">{field}</bdi> {operator !== '' && <span class="chip-operator">{operator}</span>}{' '}
         {values !== '' && <bdi class="chip-values truncate">{values}</bdi>}
       </button>
       <button type="button" class="chip-remove" aria-label={`Remove: ${text}`} onClick={onRemove}>

@@ -203,7 +203,8 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     ],
     ['tags', 'includesNot', (page) => option(page, /^new/).click(), everyone.slice(1), 'tags does not include new'],
     ['level', 'more', (page) => value(page).fill('6'), ['Ada Lovelace', 'Grace Hopper'], 'level is more than 6'],
-    ['vip', 'is', (page) => option(page, /^true/).click(), ['Ada Lovelace'], 'vip is true'],
+    ['vip', 'is', (page) => option(page, /^yes/).click(), ['Ada Lovelace'], 'vip is yes'],
+    ['vip', 'isNotEmpty', async () => {}, ['Ada Lovelace', 'Alan Turing'], 'vip is not empty'],
     [
       'started',
       'within',
@@ -237,6 +238,87 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     await popover(page).waitFor({ state: 'detached' });
     expect(filterOf(page)).toBe(before);
     expectNoFaults();
+  });
+
+  describe('by a period that moves with the calendar', () => {
+    const day = (page: Page, time: string) => page.clock.setFixedTime(time);
+    const period = (page: Page, name: string) => popover(page).getByRole('button', { name, exact: true });
+
+    it.each([
+      ['Created', 'Last 7 days', 'create_time >= timestamp(today - 6)', 'Created in the last 7 days', everyone],
+      ['Created', 'Today', 'create_time >= timestamp(today)', 'Created today', everyone],
+      [
+        'started',
+        'Last 30 days',
+        '(attributes.started >= today - 29 && attributes.started < today + 1)',
+        'started is in the last 30 days',
+        ['Ada Lovelace'],
+      ],
+      [
+        'started',
+        'This year',
+        '(attributes.started >= this_year && attributes.started < this_year + 1)',
+        'started is this year',
+        ['Ada Lovelace', 'Alan Turing'],
+      ],
+    ])('%s, %s', async (field, name, filter, text, expected) => {
+      const { page, expectAccessible, expectNoFaults } = await open();
+      if (field === 'started') await day(page, '2026-02-20T12:00:00Z');
+      await startChip(page, field);
+      await period(page, name).click();
+      await expect.poll(() => names(page), pollTimeout).toEqual(expected);
+      expect(filterOf(page)).toBe(filter);
+      expect(await chipTexts(page)).toEqual([text]);
+      // The chip opens with the same choice.
+      await chips(page).getByRole('button').first().click();
+      await expect.poll(() => period(page, name).getAttribute('aria-pressed'), pollTimeout).toBe('true');
+      await expectAccessible();
+      await popover(page).getByRole('button', { name: 'Apply' }).click();
+      await popover(page).waitFor({ state: 'detached' });
+      expect(filterOf(page)).toBe(filter);
+      // A typed day stays.
+      await chips(page).getByRole('button').first().click();
+      await popover(page).locator('[type=date]').first().fill('2020-01-31');
+      await popover(page).getByRole('button', { name: 'Apply' }).click();
+      await expect.poll(() => filterOf(page), pollTimeout).toContain('2020-01-31');
+      expectNoFaults();
+    });
+
+    it('reads the list again when a new day begins', async () => {
+      const { page, expectNoFaults } = await open();
+      await day(page, '2026-02-05T23:50:00Z');
+      await page.goto(`${site.app.http}/#filter=attributes.started >= today - 4 %26%26 last_name != "Turing"`);
+      await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace']);
+      await day(page, '2026-02-06T00:10:00Z');
+      await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+      await page.getByText('No user matches the filter.').waitFor();
+      expectNoFaults();
+    });
+
+    it('is explained beside the expression, with the filter for other clients', async () => {
+      const { page, expectAccessible, expectNoFaults } = await open();
+      await day(page, '2026-02-05T12:00:00Z');
+      await page.goto(`${site.app.http}/#filter=attributes.started >= today - 4 || last_name == 7`);
+      // The mark is right although the text that was sent is longer.
+      await page.locator('.cm-lintRange-error').waitFor();
+      expect(await page.locator('.cm-lintRange-error').textContent()).toBe('7');
+      const sent = page.locator('.sent-filter');
+      expect(await sent.textContent()).toContain('attributes.started >= "2026-02-01" || last_name == 7');
+      await expectAccessible();
+      await editor(page).click();
+      await page.keyboard.press('Control+A');
+      await page.keyboard.type('create_time < timestamp(tod');
+      await option(page, /^today/).waitFor();
+      await page.keyboard.press('Enter');
+      await page.keyboard.type(' - 1');
+      await page.keyboard.press('End');
+      await page.keyboard.press('Enter');
+      await expect.poll(() => filterOf(page), pollTimeout).toBe('create_time < timestamp(today - 1)');
+      await expect.poll(() => chipTexts(page), pollTimeout).toEqual(['Created is before yesterday']);
+      await page.getByRole('button', { name: 'Advanced' }).click();
+      await expect.poll(() => sent.textContent(), pollTimeout).toContain('timestamp("2026-02-04T00:00:00.000Z")');
+      expectNoFaults(/status of 400/);
+    });
   });
 
   it('says what is missing from a chip', async () => {

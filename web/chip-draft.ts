@@ -2,9 +2,26 @@
 
 import { parseValue } from './chip-values.js';
 import { addDays, dayOf } from './days.js';
-import { type Chip, type ChipValue, type FieldPath, isDateOperator, type Operator } from './filter-chips.js';
-import { type FieldKind, isDayStart, kindOfChip, operatorsOf, valuesOf } from './filter-fields.js';
+import {
+  type Chip,
+  type ChipValue,
+  type FieldPath,
+  isDateOperator,
+  isSamePath,
+  type Operator,
+} from './filter-chips.js';
+import {
+  type FieldKind,
+  type FilterFieldInfo,
+  firstFields,
+  isDayStart,
+  kindOfChip,
+  operatorsOf,
+  otherFields,
+  valuesOf,
+} from './filter-fields.js';
 import { beginningOf, relativeDayOf } from './relative-days.js';
+import type { UserSample } from './user-sample.js';
 
 export interface ChipDraft {
   readonly path: FieldPath;
@@ -23,6 +40,20 @@ export interface ChipDraft {
 export function newDraft(path: FieldPath, kind: FieldKind, others: readonly FieldPath[] = []): ChipDraft {
   const operator = others.length > 0 ? 'contains' : (operatorsOf(kind)[0] ?? 'is');
   return { path, others, kind, operator, values: [], texts: ['', ''] };
+}
+
+/** Returns undefined if the kind of an attribute is not known without the sample. */
+export function draftOfColumn(columnId: string, sample: UserSample | undefined): ChipDraft | undefined {
+  // Hardly anybody looks for a whole name.
+  if (columnId === 'name') return withOperator(newDraft(['display_name'], 'text'), 'contains');
+  const own = [...firstFields, ...otherFields].find(({ path: [name] }) => name === columnId);
+  if (own !== undefined) return newDraft(own.path, own.kind);
+  if (sample === undefined) return undefined;
+  const path = ['attributes', columnId.slice('attributes.'.length)];
+  const begins = (field: FilterFieldInfo) => isSamePath(field.path.slice(0, path.length), path);
+  // A filter cannot compare an object, but the values in it.
+  const field = sample.fields.find((known) => isSamePath(known.path, path)) ?? sample.fields.find(begins);
+  return newDraft(field?.path ?? path, field?.kind ?? 'text');
 }
 
 export function draftOf(chip: Chip, sampledKind: FieldKind | undefined): ChipDraft {

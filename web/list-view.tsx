@@ -48,13 +48,14 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
   const isCards = useMedia('(max-width: 639px)');
   const search = useRef<HTMLInputElement>(null);
   const focusGrid = useRef<(row?: number) => void>(undefined);
+  const filterByColumn = useRef<(columnId: string) => void>(undefined);
   const [choice, setChoice] = useState<PendingChoice>();
   useSearchCommand(search);
 
   useStore(selection);
   const frame = useKeptFocus(() => (list.rows > 0 ? focusGrid.current?.() : search.current?.focus()));
 
-  const { rows, arrivals, queryError, pageError, isRequesting } = list;
+  const { rows, queryError, pageError, isRequesting } = list;
   const isSearch = !selectsAll(list.query);
 
   const onChoose = (query: string, key: 'ArrowDown' | 'Enter') => {
@@ -83,10 +84,6 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
   // The error of the query is newer than that of a page of the previous one.
   const problem = (isFilterInvalid && list.generation > 0 ? undefined : queryError) ?? pageError;
   const isEmpty = list.generation > 0 && rows === 0 && !list.hasMore && !list.isOutdated;
-  const showArrivals = () => {
-    if (list.query.orderBy !== 'create_time desc') go({ orderBy: 'create_time desc' });
-    else list.request(list.query);
-  };
   return (
     <main class="list-view" aria-label="Users">
       <SearchBar
@@ -97,6 +94,7 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
         queryError={isRequesting ? undefined : queryError}
         isOutdated={rows > 0 && list.isOutdated}
         searchRef={search}
+        filterRef={filterByColumn}
         start={
           <>
             <ViewsButton session={list.directory.session} route={route} go={go} settings={settings} />
@@ -114,12 +112,7 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
         <ProblemNotice text={problem.message} onRetry={() => list.retry()} />
       )}
       <div ref={frame} class={`grid-frame${list.isOutdated ? ' outdated' : ''}`}>
-        {arrivals.count > 0 && (
-          <button type="button" class="button arrivals" onClick={showArrivals}>
-            Show {formatCount(arrivals.count)}
-            {arrivals.isMany && '+'} new {arrivals.count === 1 ? 'user' : 'users'}
-          </button>
-        )}
+        {list.arrivals.count > 0 && <ArrivalsButton list={list} go={go} />}
         {isEmpty ? (
           <EmptyList directory={list.directory} query={list.query} go={go} caller={caller} />
         ) : list.generation === 0 && problem !== undefined ? (
@@ -137,6 +130,7 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
             selection={selection}
             onOpen={onOpen}
             onOrder={(orderBy) => go({ orderBy })}
+            onFilter={(id) => filterByColumn.current?.(id)}
             focusRef={focusGrid}
           />
         )}
@@ -147,6 +141,20 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
       </div>
       <p class="print-note">These are the rows that were on the screen. Export the users to get all of them.</p>
     </main>
+  );
+}
+
+function ArrivalsButton({ list, go }: Pick<ListViewProps, 'list' | 'go'>) {
+  const { count, isMany } = list.arrivals;
+  const show = () => {
+    if (list.query.orderBy !== 'create_time desc') go({ orderBy: 'create_time desc' });
+    else list.request(list.query);
+  };
+  return (
+    <button type="button" class="button arrivals" onClick={show}>
+      Show {formatCount(count)}
+      {isMany && '+'} new {count === 1 ? 'user' : 'users'}
+    </button>
   );
 }
 

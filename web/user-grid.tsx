@@ -38,6 +38,8 @@ export interface UserGridProps {
   readonly selection: Selection;
   onOpen(id: string): void;
   onOrder(orderBy: string): void;
+  /** Starts a filter by the column with this id. */
+  onFilter(id: string): void;
   /** Receives a function that moves the focus into the grid. */
   readonly focusRef: { current: ((row?: number) => void) | undefined };
 }
@@ -102,6 +104,7 @@ export function UserGrid(props: UserGridProps) {
             selection={selection}
             total={total}
             onOrder={onOrder}
+            onFilter={props.onFilter}
             onColumns={onColumns}
             onWidth={onWidth}
           />

@@ -321,6 +321,56 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     });
   });
 
+  describe('from the menu of a column', () => {
+    const startBy = async (page: Page, column: string) => {
+      await page.getByRole('button', { name: `Options of the column ${column}`, exact: true }).click();
+      await page.getByRole('menuitem', { name: 'Filter by this column…' }).click();
+      await popover(page).getByRole('button', { name: 'Add filter' }).waitFor();
+    };
+
+    it.each<[string, string, (page: Page) => Promise<void>, string[], string]>([
+      ['Name', 'contains', (page) => value(page).fill('lov'), ['Ada Lovelace'], 'Name contains lov'],
+      ['Email', 'contains', (page) => value(page).fill('grace'), ['Grace Hopper'], 'Email contains grace'],
+      ['department', 'is', (page) => option(page, /^Navy/).click(), ['Grace Hopper'], 'department is Navy "A"'],
+      ['level', 'is', (page) => option(page, /^7/).click(), ['Ada Lovelace'], 'level is 7'],
+      ['address', 'is', (page) => option(page, /^Boston/).click(), ['Barbara Liskov'], 'address › city is Boston'],
+      [
+        'Created',
+        'since',
+        (page) => popover(page).locator('[type=date]').fill('2020-01-01'),
+        everyone,
+        'Created is on or after 1 Jan 2020',
+      ],
+    ])('opens the field of %s', async (column, by, enter, expected, text) => {
+      const { page, expectAccessible, expectNoFaults } = await open(
+        '#columns=name,email,attributes.department,attributes.level,attributes.address,create_time',
+      );
+      await expect.poll(() => names(page), pollTimeout).toEqual(everyone);
+      await startBy(page, column);
+      expect(await operator(page).inputValue()).toBe(by);
+      await expectAccessible();
+      await enter(page);
+      await add(page);
+      await expect.poll(() => names(page), pollTimeout).toEqual(expected);
+      expect(await chipTexts(page)).toEqual([text]);
+      expect(await filterButton(page).evaluate((button) => button === document.activeElement)).toBe(true);
+      expectNoFaults();
+    });
+
+    it('adds a condition to the others, and nothing if it is cancelled', async () => {
+      const { page, expectNoFaults } = await open('#filter=attributes.level > 5');
+      await startBy(page, 'Name');
+      await page.keyboard.type('a');
+      await page.keyboard.press('Enter');
+      await expect.poll(() => chipTexts(page), pollTimeout).toEqual(['level is more than 5', 'Name contains a']);
+      await startBy(page, 'Email');
+      await page.keyboard.press('Escape');
+      await popover(page).waitFor({ state: 'detached' });
+      expect(await chips(page).count()).toBe(2);
+      expectNoFaults();
+    });
+  });
+
   it('says what is missing from a chip', async () => {
     const { page, expectAccessible, expectNoFaults } = await open();
     await startChip(page, 'level');

@@ -29,6 +29,8 @@ export interface ListViewProps {
   readonly go: Go;
   readonly caller: Caller;
   readonly selection: Selection;
+  /** Receives the ids of the columns that the list shows. */
+  readonly shownColumns: { current: readonly string[] };
   /** Whether the server cannot be reached, so that the rows may be old. */
   readonly isOffline: boolean;
   onOpen(id: string): void;
@@ -42,7 +44,8 @@ interface PendingChoice {
   readonly opens: boolean;
 }
 
-export function ListView({ list, version, route, go, caller, selection, isOffline, onOpen }: ListViewProps) {
+export function ListView(props: ListViewProps) {
+  const { list, version, route, go, caller, selection, shownColumns, isOffline, onOpen } = props;
   const [ownSettings] = useState(createGridSettings);
   const settings = useViewSettings(ownSettings, route, go);
   const isCards = useMedia('(max-width: 639px)');
@@ -77,7 +80,7 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
 
   const total = list.total.kind === 'exact' ? list.total.count : undefined;
   const bulk = useBulkActions({
-    ...{ directory: list.directory, caller, selection, query: list.query, total },
+    ...{ directory: list.directory, caller, selection, shownColumns, query: list.query, total },
     onChanged: () => list.refresh(),
   });
   const isFilterInvalid = queryError?.reason === 'INVALID_FILTER';
@@ -128,6 +131,7 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
             isCards={isCards}
             settings={settings}
             selection={selection}
+            shownColumns={shownColumns}
             onOpen={onOpen}
             onOrder={(orderBy) => go({ orderBy })}
             onFilter={(id) => filterByColumn.current?.(id)}

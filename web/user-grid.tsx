@@ -36,6 +36,8 @@ export interface UserGridProps {
   readonly isCards: boolean;
   readonly settings: GridSettings;
   readonly selection: Selection;
+  /** Receives the ids of the columns. */
+  readonly shownColumns: { current: readonly string[] };
   onOpen(id: string): void;
   onOrder(orderBy: string): void;
   /** Starts a filter by the column with this id. */
@@ -60,6 +62,7 @@ export function UserGrid(props: UserGridProps) {
   focusRef.current = focus;
   useOpenRow(list.rowOf(openId), openId, activate, scroll.reveal);
   const columnIds = useColumnIds(list, settings, scroll.widthPx, isCards);
+  props.shownColumns.current = columnIds;
   const columns = useMemo(() => columnIds.flatMap((id) => columnOf(id) ?? []), [columnIds]);
 
   useLoadedRows(list, scroll, version);

@@ -98,7 +98,6 @@ export function ExpressionField(props: ExpressionFieldProps) {
           Back to conditions
         </button>
       </div>
-      {hasRelativeDays(draft) && <SentFilter filter={draft} />}
       {isFailed && <p class="error">The editor could not be loaded. Reload the page.</p>}
       {mistake === undefined && (
         <p class="hint">
@@ -107,6 +106,7 @@ export function ExpressionField(props: ExpressionFieldProps) {
             : 'This filter cannot be shown as separate conditions.'}
         </p>
       )}
+      {hasRelativeDays(draft) && <SentFilter filter={draft} />}
     </div>
   );
 }
@@ -115,15 +115,14 @@ export function ExpressionField(props: ExpressionFieldProps) {
 function SentFilter({ filter }: { filter: string }) {
   const sent = sentFilter(filter);
   return (
-    <div class="hint sent-filter">
-      <p>
-        Only this page knows <code>today</code> and <code>this_year</code>, and replaces them by the current day when it
-        reads the list. Other clients need fixed days:
-      </p>
+    <details class="hint sent-filter">
+      <summary>
+        Only this page knows <code>today</code> and <code>this_year</code>. Show the filter for other clients
+      </summary>
       <p class="line">
         <code>{sent}</code>
         <CopyButton text={sent} what="the filter with fixed days" />
       </p>
-    </div>
+    </details>
   );
 }

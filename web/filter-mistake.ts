@@ -2,7 +2,7 @@
 import type { CallError } from './call-error.js';
 import { type Token, tokensOf } from './cel-tokens.js';
 import { type Chip, writeChip } from './filter-chips.js';
-import { placeInFilter, sentFilter } from './relative-days.js';
+import { placeInFilter, relativeUnits, sentFilter } from './relative-days.js';
 
 export interface Mistake {
   readonly text: string;
@@ -22,6 +22,10 @@ export function mistakeOf(error: CallError | undefined, filter: string): Mistake
   // For these, the server knows only where its parser stopped.
   if (description === 'must be a CEL expression') {
     return syntaxMistake(filter) ?? { text: 'The expression cannot be read at the marked place.', at };
+  }
+  const isDay = at !== undefined && relativeUnits.some((unit) => filter.startsWith(unit, at));
+  if (isDay && description.startsWith('must compare create_time')) {
+    return { text: 'Created and Updated are times. Put the day into timestamp(…), such as timestamp(today - 6).', at };
   }
   return { text: `The filter ${description.replaceAll('create_time and update_time', 'Created and Updated')}.`, at };
 }

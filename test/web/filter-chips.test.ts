@@ -310,6 +310,11 @@ describe('a mistake in a filter', () => {
       '"y"',
     ],
     ['last_name == today - 6 &&', 'The expression is not complete. Something is missing at the end.', '&&'],
+    [
+      'create_time >= today - 6',
+      'Created and Updated are times. Put the day into timestamp(…), such as timestamp(today - 6).',
+      'today - 6',
+    ],
     ['id == today - 6', 'The filter must compare id with a UUID.', 'today - 6'],
   ])('is explained and marked in %s', (filter, text, marked) => {
     expect(mistakeIn(filter)).toEqual({ text, marked });

@@ -359,6 +359,26 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
       expectNoFaults();
     });
 
+    it('waits until the kind of an attribute is known', async () => {
+      const { page, expectAccessible, expectNoFaults } = await open('#columns=name,attributes.level');
+      await expect.poll(() => names(page), pollTimeout).toEqual(everyone);
+      const { promise: held, resolve: release } = Promise.withResolvers<void>();
+      await page.route('**/ListUsers', async (route) => {
+        await held;
+        await route.continue();
+      });
+      await page.getByRole('button', { name: 'Options of the column level' }).click();
+      await page.getByRole('menuitem', { name: 'Filter by this column…' }).click();
+      await popover(page).getByText('Loading…').waitFor();
+      await expectAccessible();
+      release();
+      await option(page, /^7/).waitFor();
+      await page.keyboard.type('7');
+      await page.keyboard.press('Enter');
+      await expect.poll(() => chipTexts(page), pollTimeout).toEqual(['level is 7']);
+      expectNoFaults();
+    });
+
     it('adds a condition to the others, and nothing if it is cancelled', async () => {
       const { page, expectNoFaults } = await open('#filter=attributes.level > 5');
       await startBy(page, 'Name');

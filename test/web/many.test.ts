@@ -415,6 +415,23 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     expectNoFaults(/status of 400/);
   });
 
+  it('are exported as they were at the start, also if a new day begins meanwhile', async () => {
+    await create(600);
+    const filter = encodeURIComponent('create_time >= timestamp(today - 6)');
+    const { page, expectNoFaults } = await open(`#query=u&filter=${filter}&dialog=export`);
+    await dialog(page).getByRole('checkbox', { name: 'floor', exact: true }).waitFor();
+    let pages = 0;
+    await page.route('**/ListUsers', async (route) => {
+      pages++;
+      await page.clock.setFixedTime(Date.now() + 86_400_000);
+      await route.continue();
+    });
+    const csv = await saved(page, () => button(page, 'Export').click());
+    expect(csv.text.trimEnd().split('\n')).toHaveLength(601);
+    expect(pages).toBeGreaterThan(1);
+    expectNoFaults();
+  });
+
   it('are exported with the chosen columns, for Excel and as JSON', async () => {
     await create(5);
     const { page, expectAccessible, expectNoFaults } = await open();

@@ -62,8 +62,8 @@ export function UserGrid(props: UserGridProps) {
   focusRef.current = focus;
   useOpenRow(list.rowOf(openId), openId, activate, scroll.reveal);
   const columnIds = useColumnIds(list, settings, scroll.widthPx, isCards);
-  props.shownColumns.current = columnIds;
   const columns = useMemo(() => columnIds.flatMap((id) => columnOf(id) ?? []), [columnIds]);
+  props.shownColumns.current = columns.map(({ id }) => id);
 
   useLoadedRows(list, scroll, version);
 

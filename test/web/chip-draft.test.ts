@@ -101,12 +101,8 @@ describe('the days of a chip', () => {
     ['within', ['today - 6', 'today'], 'Created is from 6 days ago to yesterday'],
     ['within', ['today - 1', 'today'], 'Created yesterday'],
     ['within', ['this_year - 1', 'this_year'], 'Created last year'],
-    ['within', ['2026-01-01T00:00:00.000Z', 'today + 1'], 'Created is from 1 Jan 2026 to today'],
   ] as const)('that move are written in words: %s %j', (operator, values, text) => {
-    process.env.TZ = 'UTC';
-    const words = chipText({ path: ['create_time'], operator, values });
-    // The order of a day and its month depends on the language.
-    expect(words.replace('Jan 1, 2026', '1 Jan 2026')).toBe(text);
+    expect(chipText({ path: ['create_time'], operator, values })).toBe(text);
   });
 
   it('must be complete', () => {

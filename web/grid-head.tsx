@@ -15,6 +15,8 @@ export interface GridHeadProps {
   readonly selection: Selection;
   readonly total: number | undefined;
   onOrder(orderBy: string): void;
+  /** Starts a filter by the column with this id. */
+  onFilter(id: string): void;
   onColumns(ids: readonly string[]): void;
   onWidth(id: string, px: number): void;
   /** Called for a column that should be as wide as its content. */
@@ -58,6 +60,7 @@ export function GridHead(props: GridHeadProps) {
             isLast={index === columns.length - 1}
             isLarge={props.isLarge}
             onOrder={onOrder}
+            onFilter={() => props.onFilter(column.id)}
             onMove={(step) => move(column.id, index + step)}
             onWiden={(px) => widen(column.id, px)}
             onFit={() => onFit(column)}

@@ -31,8 +31,12 @@ export interface UserGridProps {
   readonly settings: GridSettings;
   readonly defaults: ColumnDefaults;
   readonly selection: Selection;
+  /** Receives the ids of the columns. */
+  readonly shownColumns: { current: readonly string[] };
   onOpen(id: string): void;
   onOrder(orderBy: string): void;
+  /** Starts a filter by the column with this id. */
+  onFilter(id: string): void;
   /** Receives a function that moves the focus into the grid. */
   readonly focusRef: { current: ((row?: number) => void) | undefined };
 }
@@ -55,6 +59,7 @@ export function UserGrid(props: UserGridProps) {
   useOpenRow(list.rowOf(openId), openId, activate, scroll.reveal);
   const columnIds = useColumnIds(settings, defaults, scroll.widthPx, isCards);
   const columns = useMemo(() => columnIds.flatMap((id) => columnOf(id) ?? []), [columnIds]);
+  props.shownColumns.current = columns.map(({ id }) => id);
 
   useLoadedRows(list, scroll, version);
 
@@ -98,6 +103,7 @@ export function UserGrid(props: UserGridProps) {
             selection={selection}
             total={total}
             onOrder={onOrder}
+            onFilter={props.onFilter}
             onColumns={onColumns}
             onWidth={onWidth}
             onFit={onFit}

@@ -2,14 +2,13 @@
 import { Fragment } from 'preact';
 import { useState } from 'preact/hooks';
 import { isDate, isLink, sortedByKey } from './attributes.js';
-import { formatCount } from './format.js';
+import { formatCount, formatMoment } from './format.js';
 import type { JsonValue } from './user-fields.js';
 
 /** A longer text is cut until the user asks for the rest. */
 const shortTextMax = 280;
 
 const dayFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeZone: 'UTC' });
-const timeFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 const timestampForm = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)$/;
 
 export function AttributeValue({ value }: { value: JsonValue }) {
@@ -35,7 +34,7 @@ function TextValue({ text }: { text: string }) {
   if (isTime || isDate(text)) {
     return (
       <time class="numeric" dateTime={text} title={text}>
-        {(isTime ? timeFormat : dayFormat).format(new Date(text))}
+        {isTime ? formatMoment(new Date(text)) : dayFormat.format(new Date(text))}
       </time>
     );
   }

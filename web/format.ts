@@ -3,7 +3,8 @@
 // To create a formatter takes the browser a millisecond or more, so each is created when it is first needed.
 const day = once(() => new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' }));
 const clock = once(() => new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' }));
-const whole = once(() => new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' }));
+const moment = once(() => new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' }));
+const whole = once(() => new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'long' }));
 const calendarDay = once(
   () => new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric', timeZone: 'UTC' }),
 );
@@ -32,6 +33,12 @@ export function formatDay(text: string): string | undefined {
   return Number.isNaN(day.getTime()) ? undefined : calendarDay().format(day);
 }
 
+/** Formats the day and the time to the minute. */
+export function formatMoment(time: Date): string {
+  return moment().format(time);
+}
+
+/** Also has the seconds and the time zone. */
 export function formatWholeTime(time: Date | undefined): string {
   return time === undefined ? '' : whole().format(time);
 }

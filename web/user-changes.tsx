@@ -3,7 +3,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { type UserChange, UserChange_Type } from '../generated/users/v1/user.js';
 import { CallError } from './call-error.js';
 import type { Directory } from './directory.js';
-import { formatWholeTime } from './format.js';
+import { formatMoment, formatWholeTime } from './format.js';
 import { describeFailure } from './save-user.js';
 
 const firstCount = 5;
@@ -89,8 +89,6 @@ export function UserChanges({ directory, id, etag }: UserChangesProps) {
   );
 }
 
-const momentFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
-
 const texts: Readonly<Partial<Record<UserChange_Type, string>>> = {
   [UserChange_Type.TYPE_CREATED]: 'Created',
   [UserChange_Type.TYPE_UPDATED]: 'Updated',
@@ -113,7 +111,7 @@ function Change({ change: { type, changeTime, actor }, own }: { change: UserChan
       </span>
       {changeTime === undefined ? null : (
         <time class="faint numeric" dateTime={changeTime.toISOString()} title={formatWholeTime(changeTime)}>
-          {momentFormat.format(changeTime)}
+          {formatMoment(changeTime)}
         </time>
       )}
     </li>

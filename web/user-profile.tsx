@@ -5,6 +5,7 @@ import { AttributeKey, AttributeValue } from './attribute-value.js';
 import { sortedByKey } from './attributes.js';
 import { CopyButton } from './copy-button.js';
 import type { Directory } from './directory.js';
+import { formatMoment, formatWholeTime } from './format.js';
 import { UserChanges } from './user-changes.js';
 
 export interface UserProfileProps {
@@ -67,14 +68,11 @@ function Fact({ label, children }: { label: ComponentChildren; children: Compone
   );
 }
 
-const momentFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
-const wholeFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'long' });
-
 function Moment({ at }: { at: Date | undefined }) {
   if (at === undefined) return null;
   return (
-    <time class="numeric" dateTime={at.toISOString()} title={wholeFormat.format(at)}>
-      {momentFormat.format(at)}
+    <time class="numeric" dateTime={at.toISOString()} title={formatWholeTime(at)}>
+      {formatMoment(at)}
     </time>
   );
 }

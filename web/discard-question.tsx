@@ -1,4 +1,5 @@
 /** The question whether to discard what the user has typed. */
+import type { RefObject } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 
 export interface DiscardQuestionProps {
@@ -26,23 +27,28 @@ export function DiscardQuestion({ text, onKeep, onDiscard }: DiscardQuestionProp
   );
 }
 
-/** Whether the question is shown, and what it does. */
-export function useDiscardQuestion() {
+/** Whether the question is shown, and what it does. `bodyRef` contains what the user edits. */
+export function useDiscardQuestion(bodyRef: RefObject<HTMLElement | null>) {
   const [then, setThen] = useState<{ readonly leave: () => void }>();
-  // The element to focus again if the user keeps editing.
-  const askedFromRef = useRef<Element | null>(null);
+  // The element to focus again if the user keeps editing. The question replaces the button that asked.
+  const editedRef = useRef<HTMLElement | null>(null);
+  useLayoutEffect(() => {
+    const onFocusIn = ({ target }: FocusEvent) => {
+      if (target instanceof HTMLElement && bodyRef.current?.contains(target)) editedRef.current = target;
+    };
+    document.addEventListener('focusin', onFocusIn);
+    return () => document.removeEventListener('focusin', onFocusIn);
+  }, []);
   const cancel = () => setThen(undefined);
   return {
     isAsked: then !== undefined,
     /** If the user agrees, `leave` discards the edits. */
-    ask(leave: () => void) {
-      if (then === undefined) askedFromRef.current = document.activeElement;
-      setThen({ leave });
-    },
+    ask: (leave: () => void) => setThen({ leave }),
     cancel,
     keep() {
       cancel();
-      if (askedFromRef.current instanceof HTMLElement) askedFromRef.current.focus();
+      const { current: edited } = editedRef;
+      (edited?.isConnected ? edited : bodyRef.current?.querySelector<HTMLElement>('[data-first]'))?.focus();
     },
     confirm() {
       cancel();

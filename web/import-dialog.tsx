@@ -35,20 +35,15 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
 
   // Focus the start of the next step, because the button that led there was removed.
   useLayoutEffect(() => {
-    focusFirst(bodyRef.current);
+    bodyRef.current?.querySelector<HTMLElement>('[data-first]')?.focus();
   }, [step.kind]);
 
-  const discard = useDiscardQuestion();
+  const discard = useDiscardQuestion(bodyRef);
   const isUnsaved = step.kind === 'report' && step.isUnsaved;
   useUnsavedGuard(step.kind === 'running' || isUnsaved, () => {
     // During the import, a blocked step back does nothing, because the Stop button ends it and then shows the report.
     if (isUnsaved) discard.ask(onClose);
   });
-  const keep = () => {
-    discard.keep();
-    // The question has replaced the button from which the user asked for it.
-    if (bodyRef.current?.contains(document.activeElement) === false) focusFirst(bodyRef.current);
-  };
 
   const problem = step.kind === 'preview' ? validatePreview(step.preview) : undefined;
   const close = step.kind === 'running' ? steps.stop : isUnsaved ? () => discard.ask(onClose) : onClose;
@@ -57,7 +52,7 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
       title="Import users"
       size={step.kind === 'choose' || step.kind === 'reading' ? 'narrow' : 'wide'}
       onClose={close}
-      onEscape={discard.isAsked ? keep : close}
+      onEscape={discard.isAsked ? discard.keep : close}
       onSubmit={() => {
         if (step.kind === 'preview' && problem === undefined) {
           void (mayCheck ? steps.check(step.preview) : steps.run(step.preview));
@@ -79,7 +74,7 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
           }}
         >
           {discard.isAsked ? (
-            <DiscardQuestion text="Discard your corrections?" onKeep={keep} onDiscard={discard.confirm} />
+            <DiscardQuestion text="Discard your corrections?" onKeep={discard.keep} onDiscard={discard.confirm} />
           ) : undefined}
         </Buttons>
       }
@@ -105,10 +100,6 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
 }
 
 type Steps = ReturnType<typeof useImport>;
-
-function focusFirst(body: HTMLElement | null): void {
-  body?.querySelector<HTMLElement>('[data-first]')?.focus();
-}
 
 interface ContentProps {
   readonly step: Exclude<ImportStep, { kind: 'preview' }>;

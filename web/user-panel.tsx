@@ -45,11 +45,11 @@ export function UserPanel(props: UserPanelProps) {
   const { directory, user, place, leaveGuard, onClose } = props;
   const maySave = directory.may(user === undefined ? 'createUser' : 'updateUser');
   const mayDelete = directory.may('deleteUser');
-  const state = useUserPanel(props);
+  const bodyRef = useRef<HTMLDivElement>(null);
+  const state = useUserPanel(props, bodyRef);
   const { form, view, writes, discard, isGone, newer, isUpdated, edit, back } = state;
   const { base } = form;
   const { isBusy, failure } = writes;
-  const bodyRef = useRef<HTMLDivElement>(null);
   const isDirty = form.isDirty && view.kind !== 'read' && !isGone;
 
   useUnsavedGuard(isDirty, () => discard.ask(onClose));
@@ -139,10 +139,13 @@ export function UserPanel(props: UserPanelProps) {
 }
 
 /** The state of the panel, and the steps from one view to another. */
-function useUserPanel({ directory, user, latest, onSaved, onDeleted }: UserPanelProps) {
+function useUserPanel(
+  { directory, user, latest, onSaved, onDeleted }: UserPanelProps,
+  bodyRef: RefObject<HTMLDivElement | null>,
+) {
   const form = useUserForm(user, directory.caller.protectedAttributes);
   const [view, setView] = useState<View>({ kind: user === undefined ? 'form' : 'read' });
-  const discard = useDiscardQuestion();
+  const discard = useDiscardQuestion(bodyRef);
   const writes = useUserWrites({
     directory,
     form,

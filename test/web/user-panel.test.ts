@@ -441,6 +441,32 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     expect((await read(id))?.firstName).toBe('Ada');
   });
 
+  it('gives the focus back to the last field after it asked, whatever asked', async () => {
+    const other = await create();
+    const { id } = await create({ attributes: { team: 'ops' } });
+    const { page, expectNoFaults } = await edit(id);
+    const team = panel(page).getByLabel('Value of team');
+    await team.fill('dev');
+    for (const leave of [
+      () => button(page, 'Cancel').click(),
+      () => button(page, 'Cancel').press('Enter'),
+      () => button(page, 'Close').click(),
+      () => page.locator(`[data-id="${other.id}"]`).click(),
+    ]) {
+      await leave();
+      await panel(page).getByText('Discard your changes?').waitFor();
+      await button(page, 'Keep editing').click();
+      await panel(page).getByText('Discard your changes?').waitFor({ state: 'detached' });
+      await expect.poll(() => team.evaluate((element) => element === document.activeElement), pollTimeout).toBe(true);
+    }
+    await button(page, 'Remove team').click();
+    await button(page, 'Cancel').click();
+    await button(page, 'Keep editing').click();
+    const add = button(page, 'Add attribute');
+    await expect.poll(() => add.evaluate((element) => element === document.activeElement), pollTimeout).toBe(true);
+    expectNoFaults();
+  });
+
   it('leaves the form and then closes by Escape without edits', async () => {
     const { id } = await create();
     const { page } = await edit(id);

@@ -1,15 +1,18 @@
 /** The input for the value of an attribute, by its type. */
 import { type AttributeRow, withText } from './attributes.js';
+import { SuggestedText } from './suggested-text.js';
 
 export interface AttributeInputProps {
   readonly row: AttributeRow;
   readonly label: string;
-  /** The ARIA attributes of an invalid value. */
+  /** Values to offer for a text. */
+  readonly suggestions: readonly string[];
+  /** The ARIA attributes of an invalid value, and of a described one. */
   readonly invalid: { readonly 'aria-invalid'?: boolean; readonly 'aria-describedby'?: string };
   onChange(row: AttributeRow): void;
 }
 
-export function AttributeInput({ row, label, invalid, onChange }: AttributeInputProps) {
+export function AttributeInput({ row, label, suggestions, invalid, onChange }: AttributeInputProps) {
   const shared = { 'aria-label': label, ...invalid };
   const onInput = (event: { currentTarget: { value: string } }) => onChange(withText(row, event.currentTarget.value));
   switch (row.type) {
@@ -50,39 +53,27 @@ export function AttributeInput({ row, label, invalid, onChange }: AttributeInput
           onInput={onInput}
         />
       );
+    case 'text':
+      return (
+        <SuggestedText
+          {...shared}
+          text={row.text}
+          suggestions={suggestions}
+          onText={(text) => onChange(withText(row, text))}
+        />
+      );
     default:
-      return <LinesInput {...shared} row={row} onInput={onInput} />;
+      return (
+        <textarea
+          {...shared}
+          class={row.type === 'json' ? 'input mono' : 'input'}
+          rows={1}
+          dir={row.type === 'json' ? undefined : 'auto'}
+          spellcheck={false}
+          placeholder={row.type === 'list' ? 'One item per line' : undefined}
+          value={row.text}
+          onInput={onInput}
+        />
+      );
   }
-}
-
-interface LinesInputProps {
-  readonly row: AttributeRow;
-  onInput(event: { currentTarget: { value: string } }): void;
-}
-
-/** A text that may have several lines. An <input> would drop the line breaks. */
-function LinesInput({ row: { type, text }, onInput, ...shared }: LinesInputProps) {
-  return (
-    <textarea
-      {...shared}
-      class={type === 'json' ? 'input mono' : 'input'}
-      rows={1}
-      dir={type === 'json' ? undefined : 'auto'}
-      spellcheck={type === 'text'}
-      placeholder={type === 'list' ? 'One item per line' : undefined}
-      value={text}
-      onInput={onInput}
-      onKeyDown={(event) => {
-        if (type !== 'text' || !isPlainEnter(event) || text.includes('\n')) return;
-        // Enter submits a text of one line, as in every other field.
-        event.preventDefault();
-        event.currentTarget.form?.requestSubmit();
-      }}
-    />
-  );
-}
-
-/** Shift+Enter inserts a line break, and input methods use Enter themselves. */
-export function isPlainEnter({ key, shiftKey, ctrlKey, metaKey, altKey, isComposing }: KeyboardEvent): boolean {
-  return key === 'Enter' && !shiftKey && !ctrlKey && !metaKey && !altKey && !isComposing;
 }

@@ -1,5 +1,5 @@
 /** The rows in which a user edits attributes. It keeps no state, and passes each change to its parent. */
-import { useId, useRef } from 'preact/hooks';
+import { useId, useLayoutEffect, useRef } from 'preact/hooks';
 import { AttributeInput } from './attribute-input.js';
 import { AttributeKey, AttributeValue } from './attribute-value.js';
 import {
@@ -9,14 +9,17 @@ import {
   attributeTypes,
   newRow,
   similarKey,
-  withType,
+  withChosenType,
 } from './attributes.js';
 import type { Directory } from './directory.js';
 import { useNewestAttributes } from './use-attribute-types.js';
+import { othersNoun, type UsedAttributes, withKey } from './used-attributes.js';
 import { violationText } from './user-fields.js';
 
 export interface AttributesEditorProps {
   readonly directory: Directory;
+  /** Undefined for a new user. */
+  readonly userId: string | undefined;
   readonly rows: readonly AttributeRow[];
   /** The key is the id of the row. */
   readonly problems: ReadonlyMap<number, AttributeProblem>;
@@ -29,15 +32,18 @@ export interface AttributesEditorProps {
 }
 
 export function AttributesEditor(props: AttributesEditorProps) {
-  const { directory, rows, problems, problem, isReadOnly, protectedKeys, onChange } = props;
+  const { directory, userId, rows, problems, problem, isReadOnly, protectedKeys, onChange } = props;
   const groupRef = useRef<HTMLFieldSetElement>(null);
   const addRef = useRef<HTMLButtonElement>(null);
   const problemId = useId();
   const keysId = useId();
-  const known = useNewestAttributes(
-    directory,
-    rows.some(({ isNew }) => isNew === true),
-  );
+  const known = useNewestAttributes(directory, rows.length > 0 && !isReadOnly, userId);
+  // They may be known only after a key was typed. The field of a value in which somebody types stays as it is. An effect
+  // that waits for a frame could undo what is typed meanwhile.
+  useLayoutEffect(() => {
+    const typed = rows.map((row) => (row.isNew === true && row.text === '' ? withKey(row, row.key, known) : row));
+    if (typed.some(({ type }, index) => type !== rows[index]?.type)) onChange(typed);
+  }, [known]);
   const ownKeys = rows.filter(({ isNew }) => isNew !== true).map(({ key }) => key);
   const keys = [...new Set([...ownKeys, ...(known?.keys() ?? [])])];
 
@@ -72,6 +78,7 @@ export function AttributesEditor(props: AttributesEditorProps) {
           row={row}
           number={index + 1}
           problem={problems.get(row.id)}
+          known={known}
           keys={keys}
           keysId={keysId}
           isReadOnly={isReadOnly || (row.untouched !== undefined && protectedKeys.has(row.key))}
@@ -116,6 +123,8 @@ interface AttributeFieldsProps {
   readonly row: AttributeRow;
   readonly number: number;
   readonly problem: AttributeProblem | undefined;
+  /** The attributes of other users; undefined until they are known. */
+  readonly known: UsedAttributes | undefined;
   /** The keys that are known to exist. */
   readonly keys: readonly string[];
   /** The id of the list that offers keys. */
@@ -126,13 +135,17 @@ interface AttributeFieldsProps {
 }
 
 function AttributeFields(props: AttributeFieldsProps) {
-  const { row, number, problem, keys, keysId, isReadOnly, onChange, onRemove } = props;
+  const { row, number, problem, known, keys, keysId, isReadOnly, onChange, onRemove } = props;
   const problemId = useId();
   const similarId = useId();
+  const othersId = useId();
   const similar = row.isNew === true ? similarKey(row.key, keys) : undefined;
   const name = row.key === '' ? `attribute ${number}` : row.key;
-  const described = (part: AttributeProblem['part']) =>
-    problem?.part === part ? { 'aria-invalid': true, 'aria-describedby': problemId } : {};
+  const noun = isReadOnly ? undefined : othersNoun(row, known);
+  const described = (part: AttributeProblem['part'], hintId?: string) => {
+    if (problem?.part === part) return { 'aria-invalid': true, 'aria-describedby': problemId };
+    return hintId === undefined ? {} : { 'aria-describedby': hintId };
+  };
   return (
     <div class="attribute">
       {row.isNew === true ? (
@@ -146,9 +159,8 @@ function AttributeFields(props: AttributeFieldsProps) {
           autocapitalize="none"
           spellcheck={false}
           value={row.key}
-          aria-describedby={similar === undefined ? undefined : similarId}
-          {...described('key')}
-          onInput={(event) => onChange({ ...row, key: event.currentTarget.value })}
+          {...described('key', similar === undefined ? undefined : similarId)}
+          onInput={(event) => onChange(withKey(row, event.currentTarget.value, known))}
         />
       ) : (
         <span class="attribute-key" dir="auto">
@@ -162,14 +174,20 @@ function AttributeFields(props: AttributeFieldsProps) {
       ) : (
         <>
           <div class="attribute-value">
-            <AttributeInput row={row} label={`Value of ${name}`} invalid={described('value')} onChange={onChange} />
+            <AttributeInput
+              row={row}
+              label={`Value of ${name}`}
+              suggestions={known?.get(row.key)?.suggestions ?? []}
+              invalid={described('value', noun === undefined ? undefined : othersId)}
+              onChange={onChange}
+            />
           </div>
           <span class="attribute-type" title={attributeTypes[row.type]}>
             <span aria-hidden="true">{typeSigns[row.type]}</span>
             <select
               aria-label={`Type of ${name}`}
               value={row.type}
-              onChange={(event) => onChange(withType(row, event.currentTarget.value as AttributeType))}
+              onChange={(event) => onChange(withChosenType(row, event.currentTarget.value as AttributeType))}
             >
               {Object.entries(attributeTypes).map(([type, label]) => (
                 <option key={type} value={type}>
@@ -188,6 +206,11 @@ function AttributeFields(props: AttributeFieldsProps) {
       {similar === undefined ? null : (
         <p class="hint" id={similarId} role="status">
           There is also “<bdi>{similar}</bdi>”.
+        </p>
+      )}
+      {noun === undefined ? null : (
+        <p class="hint value-hint" id={othersId} role="status">
+          Other users have {noun} here.
         </p>
       )}
       {problem === undefined ? null : (

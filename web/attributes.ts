@@ -27,6 +27,8 @@ export interface AttributeRow {
   readonly text: string;
   /** The row was added in the editor. */
   readonly isNew?: true;
+  /** The user has chosen the type. Otherwise it may follow the key. */
+  readonly isTypeChosen?: true;
   /** The original value, until the type or the text is edited. */
   readonly untouched?: { readonly value: JsonValue };
 }
@@ -119,6 +121,10 @@ export function withType(row: AttributeRow, type: AttributeType): AttributeRow {
   const value = row.type === 'json' ? readJson(row.text) : undefined;
   const isPlain = typeof value === 'string' || (type === 'list' && Array.isArray(value));
   return { ...rest, type, text: isPlain ? textOf(value as JsonValue) : row.text };
+}
+
+export function withChosenType(row: AttributeRow, type: AttributeType): AttributeRow {
+  return { ...withType(row, type), isTypeChosen: true };
 }
 
 export function withText(row: AttributeRow, text: string): AttributeRow {

@@ -1,14 +1,14 @@
 /** Sets or removes one attribute of many users. The toast after it can undo that. */
 import type { RefObject } from 'preact';
 import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { AttributeInput, isPlainEnter } from './attribute-input.js';
+import { AttributeInput } from './attribute-input.js';
 import {
   type AttributeRow,
   type AttributeType,
   attributeTypes,
   newRow,
   readAttributes,
-  withType,
+  withChosenType,
 } from './attributes.js';
 import { BulkResult, BulkRunning, StopButton } from './bulk-report.js';
 import { type BulkReport, runBulk } from './bulk-run.js';
@@ -17,9 +17,11 @@ import { changedText, changeText } from './bulk-texts.js';
 import { type AttributeChange, type Changed, writeAttribute } from './bulk-writes.js';
 import { Dialog } from './dialog.js';
 import type { Directory } from './directory.js';
+import { isPlainEnter } from './suggested-text.js';
 import { closeToast, showToast, undoToast } from './toasts.js';
-import { type KnownAttributes, useAttributeTypes } from './use-attribute-types.js';
+import { useAttributeTypes } from './use-attribute-types.js';
 import { type RunOptions, useBulk } from './use-bulk.js';
+import { othersNoun, type UsedAttributes, withKey } from './used-attributes.js';
 
 export interface BulkDialogProps {
   readonly directory: Directory;
@@ -190,7 +192,7 @@ interface FormProps {
   readonly removes: boolean;
   readonly problem: ChangeProblem | undefined;
   /** Undefined until they are known. */
-  readonly known: KnownAttributes | undefined;
+  readonly known: UsedAttributes | undefined;
   onRow(row: AttributeRow): void;
   onRemoves(removes: boolean): void;
 }
@@ -246,19 +248,13 @@ function Form({ row, removes, problem, known, onRow, onRemoves }: FormProps) {
         )}
         <Problem problem={keyProblem} id={id} />
       </div>
-      {removes ? null : <ValueFields {...{ row, id, problem, valueRef, onRow }} />}
+      {removes ? null : <ValueFields {...{ row, id, problem, known, valueRef, onRow }} />}
       <p class="hint">
         {removes ? 'Users without the attribute stay as they are. ' : ''}You can undo this for ten seconds after it is
         done.
       </p>
     </>
   );
-}
-
-/** A value of another type than before would break what reads the attribute. The type can still be changed. */
-function withKey(row: AttributeRow, key: string, known: KnownAttributes | undefined): AttributeRow {
-  const type = known?.get(key) ?? row.type;
-  return { ...(type === row.type || type === 'null' ? row : withType(row, type)), key };
 }
 
 function invalidIf(problem: ChangeProblem | undefined, id: string) {
@@ -278,13 +274,16 @@ interface ValueFieldsProps {
   readonly row: AttributeRow;
   readonly id: string;
   readonly problem: ChangeProblem | undefined;
+  readonly known: UsedAttributes | undefined;
   /** Contains the input of the value. */
   readonly valueRef: RefObject<HTMLDivElement | null>;
   onRow(row: AttributeRow): void;
 }
 
-function ValueFields({ row, id, problem, valueRef, onRow }: ValueFieldsProps) {
+function ValueFields({ row, id, problem, known, valueRef, onRow }: ValueFieldsProps) {
   const valueProblem = problem?.part === 'value' ? problem : undefined;
+  const noun = othersNoun(row, known);
+  const hint = noun === undefined ? {} : { 'aria-describedby': `${id}-others` };
   const types = Object.entries(attributeTypes) as [AttributeType, string][];
   return (
     <>
@@ -296,7 +295,7 @@ function ValueFields({ row, id, problem, valueRef, onRow }: ValueFieldsProps) {
           value={row.type}
           onChange={(event) => {
             const type = types.find(([name]) => name === event.currentTarget.value)?.[0] ?? row.type;
-            onRow(withType(row, type));
+            onRow(withChosenType(row, type));
           }}
         >
           {types.map(([type, label]) => (
@@ -312,8 +311,19 @@ function ValueFields({ row, id, problem, valueRef, onRow }: ValueFieldsProps) {
             Value
           </span>
           <div ref={valueRef}>
-            <AttributeInput row={row} label="Value" invalid={invalidIf(valueProblem, id)} onChange={onRow} />
+            <AttributeInput
+              row={row}
+              label="Value"
+              suggestions={known?.get(row.key)?.suggestions ?? []}
+              invalid={{ ...hint, ...invalidIf(valueProblem, id) }}
+              onChange={onRow}
+            />
           </div>
+          {noun !== undefined && (
+            <p class="hint" id={`${id}-others`} role="status">
+              Users have {noun} here so far.
+            </p>
+          )}
           <Problem problem={valueProblem} id={id} />
         </div>
       )}

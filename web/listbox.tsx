@@ -117,7 +117,7 @@ interface OptionRowProps {
   onChoose(): void;
 }
 
-function OptionRow({ id, option, isMultiple, isActive, heading, onChoose }: OptionRowProps) {
+export function OptionRow({ id, option, isMultiple, isActive, heading, onChoose }: OptionRowProps) {
   return (
     <>
       {heading !== undefined && (

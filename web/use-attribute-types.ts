@@ -1,12 +1,13 @@
-/** The attributes that occur in the users of an action, to offer them, and the type that most of their values have. */
+/** Reads which attributes occur in the users of an action or of the directory, to offer them. */
 import { useEffect, useState } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
-import { type AttributeType, attributeTypeOf, sortedByKey } from './attributes.js';
+import type { AttributeType } from './attributes.js';
 import { type BulkTarget, readTarget } from './bulk-target.js';
 import type { Directory } from './directory.js';
 import { readNewestUsers } from './newest-users.js';
+import { type UsedAttributes, usedAttributes } from './used-attributes.js';
 
-/** Sorted by key. The type is `null` if all values are null. */
+/** The type is `null` if all values are null. */
 export type KnownAttributes = ReadonlyMap<string, AttributeType>;
 
 export interface KnownAttributesOptions {
@@ -22,32 +23,42 @@ export function useAttributeTypes(
   directory: Directory,
   target: BulkTarget,
   { includesNewest = false }: KnownAttributesOptions = {},
-): KnownAttributes | undefined {
+): UsedAttributes | undefined {
   const read = async (signal: AbortSignal) => {
     const newest = includesNewest ? readNewestUsers(directory, signal) : [];
-    return (await Promise.all([firstUsers(directory, target, signal), newest])).flat();
+    const users = (await Promise.all([firstUsers(directory, target, signal), newest])).flat();
+    // Each user once.
+    return [...new Map(users.map((user) => [user.id, user])).values()];
   };
   return useKnown(read, [directory, target, includesNewest]);
 }
 
-/** Reads the directory's newest users as soon as their attributes are needed. Ignores failures, as above. */
-export function useNewestAttributes(directory: Directory, isNeeded: boolean): KnownAttributes | undefined {
+/**
+ * Reads the directory's newest users, except one, as soon as their attributes are needed. Ignores failures, because they are
+ * only offered.
+ */
+export function useNewestAttributes(
+  directory: Directory,
+  isNeeded: boolean,
+  exceptId: string | undefined,
+): UsedAttributes | undefined {
   const isRead = isNeeded && directory.may('listUsers');
-  const read = (signal: AbortSignal) => readNewestUsers(directory, signal);
-  return useKnown(isRead ? read : undefined, [directory, isRead]);
+  const read = async (signal: AbortSignal) =>
+    (await readNewestUsers(directory, signal)).filter(({ id }) => id !== exceptId);
+  return useKnown(isRead ? read : undefined, [directory, isRead, exceptId]);
 }
 
 /** Reads again if one of `inputs` changes. */
 function useKnown(
   read: ((signal: AbortSignal) => Promise<readonly User[]>) | undefined,
   inputs: readonly unknown[],
-): KnownAttributes | undefined {
-  const [known, setKnown] = useState<KnownAttributes>();
+): UsedAttributes | undefined {
+  const [known, setKnown] = useState<UsedAttributes>();
   useEffect(() => {
     if (read === undefined) return;
     const controller = new AbortController();
     read(controller.signal).then(
-      (users) => setKnown(knownOf(users)),
+      (users) => setKnown(usedAttributes(users)),
       () => {},
     );
     return () => controller.abort();
@@ -60,32 +71,8 @@ async function firstUsers(directory: Directory, target: BulkTarget, signal: Abor
   return [];
 }
 
-function knownOf(users: readonly User[]): KnownAttributes {
-  return new Map(countTypes(users).map(([key, ofKey]) => [key, mostFrequent(ofKey)]));
-}
-
-/** The same attributes. Those that most users have are the first. */
+/** The attributes that most users have are the first. */
 export function frequentAttributes(users: readonly User[]): KnownAttributes {
-  const total = (ofKey: ReadonlyMap<AttributeType, number>) =>
-    [...ofKey.values()].reduce((sum, count) => sum + count, 0);
-  const sorted = countTypes(users).sort(([, a], [, b]) => total(b) - total(a));
-  return new Map(sorted.map(([key, ofKey]) => [key, mostFrequent(ofKey)]));
-}
-
-/** Counts the types of each key's values. Sorted by key. */
-function countTypes(users: readonly User[]): [string, ReadonlyMap<AttributeType, number>][] {
-  const counts = new Map<string, Map<AttributeType, number>>();
-  for (const [key, value] of users.flatMap(({ attributes }) => Object.entries(attributes ?? {}))) {
-    const ofKey = counts.get(key) ?? new Map<AttributeType, number>();
-    counts.set(key, ofKey);
-    const type = attributeTypeOf(value);
-    // A value counts more than its absence.
-    ofKey.set(type, (ofKey.get(type) ?? 0) + (type === 'null' ? 0 : 1));
-  }
-  return sortedByKey(Object.fromEntries(counts));
-}
-
-function mostFrequent(counts: ReadonlyMap<AttributeType, number>): AttributeType {
-  const [[type] = ['text' as const]] = [...counts].sort(([, a], [, b]) => b - a);
-  return type;
+  const sorted = [...usedAttributes(users)].sort(([, a], [, b]) => b.count - a.count);
+  return new Map(sorted.map(([key, { type }]) => [key, type]));
 }

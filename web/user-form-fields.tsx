@@ -34,6 +34,7 @@ export function UserFormFields({ directory, form, isReadOnly }: UserFormFieldsPr
       <div class="facts">{textFields.map(textField)}</div>
       <AttributesEditor
         directory={directory}
+        userId={form.base?.id}
         rows={form.rows}
         problems={form.rowProblems}
         problem={form.violations.attributes}

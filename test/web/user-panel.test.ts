@@ -220,7 +220,7 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
   it('saves by Enter in an attribute of one line, without a line break in it', async () => {
     const { id } = await create({ attributes: { team: 'ops', note: 'two\nlines' } });
     const { page } = await edit(id);
-    const team = panel(page).getByRole('textbox', { name: 'Value of team' });
+    const team = panel(page).getByLabel('Value of team');
     await team.press('End');
     await page.keyboard.type('!');
     await page.keyboard.press('Enter');
@@ -400,7 +400,7 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     const { page, expectNoFaults } = await edit(id);
     const bodies = updatesOf(page);
     await field(page, 'Last name').fill('King');
-    await panel(page).getByRole('textbox', { name: 'Value of team' }).fill('science');
+    await panel(page).getByLabel('Value of team').fill('science');
     await button(page, 'Remove old').click();
     await field(page, 'Last name').press('Enter');
     await button(page, 'Edit').waitFor();
@@ -481,7 +481,7 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     const { page, expectAccessible, expectNoFaults } = await edit(id);
     await field(page, 'First name').fill('Mine');
     await field(page, 'Last name').fill('Mine too');
-    await panel(page).getByRole('textbox', { name: 'Value of team' }).fill('mine');
+    await panel(page).getByLabel('Value of team').fill('mine');
     await site.app.client.updateUser({
       user: {
         id,
@@ -527,7 +527,7 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
   ])('keeps the fields that only one version changed with “%s”', async (name, expected) => {
     const { id } = await create({ attributes: { team: 'ops', level: 1, city: 'Rome' } });
     const { page, expectNoFaults } = await edit(id);
-    await panel(page).getByRole('textbox', { name: 'Value of team' }).fill('mine');
+    await panel(page).getByLabel('Value of team').fill('mine');
     await panel(page).getByRole('textbox', { name: 'Value of level' }).fill('2');
     await site.app.client.updateUser({
       user: { id, attributes: { team: 'theirs', city: 'Oslo' } },

@@ -289,7 +289,7 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     const { user } = await site.app.client.getUser({ id: first?.id ?? '' });
     expect(user).toMatchObject({ lastName: 'Kept', attributes: { team: 'sales' } });
     await button(page, 'Try again').click();
-    await page.getByText('Set team to sales for 1 user.').waitFor({ timeout: 60_000 });
+    await page.getByText('Set team to sales for 3 users.').waitFor({ timeout: 60_000 });
     expect(await valuesOf('team')).toEqual({ sales: 3 });
   });
 

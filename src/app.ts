@@ -260,6 +260,7 @@ async function openDirectory(
     batchRowsMax: config.batch.rowsMax,
     queueRowsMax: config.batch.queueRowsMax,
     streams: config.streams,
+    requirePrimary: state.requirePrimary,
     onError: (error) => log.error({ error }, 'the change log cannot be read'),
     siblings,
     metrics,

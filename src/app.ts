@@ -20,7 +20,7 @@ import { descriptorsPath, loadOwnFiles } from './gateway/own-files.js';
 import { reloadTls } from './gateway/reload-tls.js';
 import type { ServedParts } from './gateway/router.js';
 import { createByteBudget } from './grpc-server/byte-budget.js';
-import { openReplicas } from './open-replicas.js';
+import { openReplicas, startHostWatch } from './open-replicas.js';
 import { changeIndexes, type IndexChange } from './operations/change-indexes.js';
 import { createDirectory, type Directory, type Siblings } from './operations/directory.js';
 import type { DirectoryReads } from './operations/directory-reads.js';
@@ -251,6 +251,8 @@ async function openDirectory(
         'lists are slow because Roster may not build their index',
       ),
   });
+  const endHostWatch = await startHostWatch(config, prepared, { database, log });
+  cleanups.add(async () => endHostWatch());
   const replicas = await openReplicas(config, prepared, { database, log, onChange: state.update });
   const directory = createDirectory({
     database,
@@ -260,6 +262,7 @@ async function openDirectory(
     batchRowsMax: config.batch.rowsMax,
     queueRowsMax: config.batch.queueRowsMax,
     streams: config.streams,
+    requirePrimary: state.requirePrimary,
     onError: (error) => log.error({ error }, 'the change log cannot be read'),
     siblings,
     metrics,

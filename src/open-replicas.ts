@@ -1,13 +1,17 @@
-/** Prepares the replicas of DATABASE_REPLICA_URLS. The directory then follows them and closes them. */
+/**
+ * Prepares the replicas of DATABASE_REPLICA_URLS, which the directory then follows and closes, and watches the hosts of
+ * DATABASE_URL.
+ */
 import type { ServerConfig } from './config/parse.js';
 import { type Database, openDatabase } from './database/database.js';
 import { createServerProbe } from './database/server-probe.js';
 import type { PreparedDatabase } from './find-database.js';
 import { replicaConnections } from './operations/connection-budget.js';
 import type { DirectoryReads } from './operations/directory-reads.js';
+import { watchHosts } from './operations/host-watch.js';
 import type { ReplicaServer, UnusedReason } from './operations/replica.js';
 import { createReplicas, type Replicas } from './operations/replicas.js';
-import { describeTarget, parsePostgresUrl } from './postgres-url.js';
+import { describeTarget, parsePostgresUrl, urlsOfHosts } from './postgres-url.js';
 import { readLogOrigin } from './store/identity.js';
 import type { Log } from './telemetry/log.js';
 
@@ -61,3 +65,19 @@ export async function openReplicas(
 }
 
 const unused = 'reads do not use the replica';
+
+/** If DATABASE_URL has several hosts, logs if more than one accepts writes. Returns a function that ends the checks. */
+export async function startHostWatch(
+  { database: { connectTimeoutMs } }: ServerConfig,
+  { url }: PreparedDatabase,
+  { database, log }: { readonly database: Database; readonly log: Log },
+): Promise<() => void> {
+  const urls = urlsOfHosts(url);
+  if (urls.length < 2) return () => {};
+  const timeoutMs = Math.min(probeTimeoutMs, connectTimeoutMs);
+  const hosts = urls.map((hostUrl) => ({
+    name: describeTarget(parsePostgresUrl(hostUrl)),
+    probe: createServerProbe(hostUrl, timeoutMs),
+  }));
+  return watchHosts({ hosts, origin: await readLogOrigin(database), log });
+}

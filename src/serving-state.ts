@@ -3,8 +3,9 @@
  * primary but reads use a replica (docs/decisions/0048-reads-keep-a-server-healthy.md).
  */
 import type { Database } from './database/database.js';
-import { type DatabaseWatch, watchDatabase } from './database/health.js';
+import { type DatabaseWatch, ReadOnlyError, watchDatabase } from './database/health.js';
 import type { PreparedDatabase } from './find-database.js';
+import { readNeedsPrimary } from './model/fault.js';
 import type { DirectoryReads } from './operations/directory-reads.js';
 import { createOutageLog } from './operations/outage-log.js';
 import type { Replicas } from './operations/replicas.js';
@@ -16,6 +17,8 @@ import type { Metrics } from './telemetry/metrics.js';
 export interface ServingState {
   /** Call this after reads begin or cease to use a replica. */
   update(): void;
+  /** Throws if a read on the primary would only wait, because the process serves only reads from replicas. */
+  requirePrimary(): void;
   /** Begins to watch the database. Until then, the process serves everything. */
   watch(prepared: PreparedDatabase, parts: WatchedParts): DatabaseWatch;
 }
@@ -34,6 +37,8 @@ const help =
 
 export function createServingState(log: Log): ServingState {
   let isConnected = true;
+  // A primary that accepts no writes may still answer reads, and then it does so at once.
+  let isReadOnly = false;
   let serving: Serving = 'all';
   let parts: WatchedParts | undefined;
 
@@ -48,6 +53,9 @@ export function createServingState(log: Log): ServingState {
 
   return {
     update,
+    requirePrimary() {
+      if (serving === 'reads' && !isReadOnly) throw readNeedsPrimary();
+    },
     watch({ url, embedded }, watched) {
       parts = watched;
       const { database, timelines, replicas, metrics } = watched;
@@ -59,13 +67,17 @@ export function createServingState(log: Log): ServingState {
         onChange(isUp, error) {
           connection.isUp = isUp;
           isConnected = isUp;
+          isReadOnly = error instanceof ReadOnlyError;
           if (isUp) {
             log.info({}, 'connected to the database');
             void timelines.check();
           } else logOutage(error, true);
           update();
         },
-        onStillUnusable: (error) => logOutage(error, false),
+        onStillUnusable(error) {
+          isReadOnly = error instanceof ReadOnlyError;
+          logOutage(error, false);
+        },
         onOutdated: (mode) => database.renewConnections(mode),
         restart: embedded && (() => embedded.ensureRunning()),
       });

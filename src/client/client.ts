@@ -36,6 +36,11 @@ const healthDeadlineMs = 1_000;
 // 200 users with fields of the maximum length take about 4 MiB, the maximum size of a message.
 const allUsersPageSize = 200;
 
+export interface HealthOptions {
+  /** A service of grpc.health.v1, such as `writes`. Default: the whole server. */
+  service?: string;
+}
+
 /**
  * Every call of users.v1.UserService. Requests may omit fields that have a default.
  *
@@ -112,9 +117,10 @@ export interface Client extends UserServiceClient<CallLimits>, Disposable {
 
   /**
    * The server's grpc.health.v1 status: false while it cannot reach its database and while it is stopping. It is true while
-   * the server can serve only reads, from replicas. Throws UNAVAILABLE if no server answers.
+   * the server can serve only reads, from replicas; with the service `writes`, it is false then. Throws UNAVAILABLE if no
+   * server answers, and NOT_FOUND if the server does not know the service.
    */
-  isServing(options?: CallOptions): Promise<boolean>;
+  isServing(options?: CallOptions & HealthOptions): Promise<boolean>;
 
   /** Closes the connections. Calls in flight fail with UNAVAILABLE; open streams and later calls fail with CANCELLED. */
   close(): void;
@@ -145,7 +151,7 @@ export function createClient(options: ClientOptions = {}): Client {
 
   async function serves(
     channel: number,
-    service: HealthName,
+    service: string,
     { deadlineMs = healthDeadlineMs, ...rest }: CallOptions = {},
   ) {
     const health = healths[channel] as (typeof healths)[number];
@@ -163,8 +169,13 @@ export function createClient(options: ClientOptions = {}): Client {
     }
   }
 
-  async function isServing({ deadlineMs = deadlineMsOfClient, attemptsMax: _, ...rest }: CallOptions = {}) {
-    return serves(calls.nextChannel(), '', { ...rest, deadlineMs });
+  async function isServing({
+    service = '',
+    deadlineMs = deadlineMsOfClient,
+    attemptsMax: _,
+    ...rest
+  }: CallOptions & HealthOptions = {}) {
+    return serves(calls.nextChannel(), service, { ...rest, deadlineMs });
   }
 
   function close(): void {

@@ -89,6 +89,13 @@ export class OtherServerFault extends Fault {
   }
 }
 
+const pooled = new WeakSet<pg.ClientBase>();
+
+/** Whether a prepared connection leads to a pooler, which may use another server connection for each transaction. */
+export function isPooled(client: pg.ClientBase): boolean {
+  return pooled.has(client);
+}
+
 /** The servers that prepareConnection accepts. */
 export interface AcceptedServer {
   /** Whether the server may be a standby, which accepts no writes. */
@@ -139,6 +146,8 @@ export async function prepareConnection(
   checkVersion(row.version);
   const isReadOnly = row.is_standby || (row.is_read_only && target.sessionAttributes === 'read-write');
   if (isReadOnly && !acceptsStandby) throw new StandbyFault(row.is_standby);
+  // Poolers send their clients invented process ids.
+  if (row.backend_pid !== processIdOf(client)) pooled.add(client);
   const run = expectedRun?.();
   if (run !== undefined && run !== row.run) throw new OtherServerFault();
   if (row.encoding !== 'UTF8') {
@@ -163,9 +172,9 @@ export function cutConnection(client: pg.Client): void {
 }
 
 /** The process id that the server or a pooler sent when the connection opened. */
-export function processIdOf(client: pg.Client): number {
+export function processIdOf(client: pg.ClientBase): number {
   // The driver's types do not declare it.
-  return (client as pg.Client & { processID: number }).processID;
+  return (client as pg.ClientBase & { processID: number }).processID;
 }
 
 /**

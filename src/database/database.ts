@@ -8,12 +8,20 @@ import type { DataSource, EntityManager } from 'typeorm';
 import { logPosition } from '../model/consistency-token.js';
 import { runBinary } from './binary-query.js';
 import type { Row } from './columns.js';
-import { type AcceptedServer, cancelStatement, cutConnection, processIdOf } from './connection.js';
+import {
+  type AcceptedServer,
+  cancelStatement,
+  cutConnection,
+  isPooled,
+  OtherServerFault,
+  processIdOf,
+} from './connection.js';
 import { faultOf } from './errors.js';
 import { createDataSource } from './orm.js';
 import { createConnectionPool } from './pool.js';
 import type { RenewMode } from './pool-connections.js';
 import type { RowMessage } from './row-messages.js';
+import { serverRun } from './server-run.js';
 import { createServers, type Servers } from './servers.js';
 import { openSession, type Session, type SessionOptions } from './session.js';
 
@@ -123,8 +131,8 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
       max: options.connectionsMax,
     }),
 
-    run: (statement, values) => runOnce(query, statement, values),
-    runBinary: (statement, values) => runOnce(binaryQuery, statement, values),
+    run: (statement, values) => runOnce(prepared(query), statement, values),
+    runBinary: (statement, values) => runOnce(prepared(binaryQuery), statement, values),
     runWithPosition: (statement, values) => runOnce(queryWithPosition, statement, values),
 
     async orm(work) {
@@ -216,16 +224,33 @@ export async function readLogPosition(database: Pick<Database, 'run'>): Promise<
 }
 
 /**
- * Runs a statement that may have to read a whole table, which named statements must not do. All three statements are
- * sent in one round trip (docs/decisions/0027-scans-override-a-planner-setting.md).
+ * Prepares `send` for statements that may have to read a whole table, which named statements must not do
+ * (docs/decisions/0027-scans-override-a-planner-setting.md), and for replicas behind a pooler.
  */
-async function scan<R>(send: Query<R>, ...[options, client, statement, values]: Parameters<Query<R>>): Promise<R[]> {
-  if (!options.preparedStatements) return send(options, client, statement, values);
-  const begun = client.query('begin; set local enable_seqscan = on');
-  const rows = send(options, client, statement, values);
+const prepared =
+  <R>(send: Query<R>, isScan = false): Query<R> =>
+  (...args) => {
+    const [{ preparedStatements, expectedRun }, client] = args;
+    const begin = isScan && preparedStatements ? 'begin; set local enable_seqscan = on' : 'begin';
+    // A connection without a pooler leads to the same run of the server until it closes.
+    const run = expectedRun !== undefined && isPooled(client) ? expectedRun() : undefined;
+    return begin === 'begin' && run === undefined ? send(...args) : inTransaction(begin, send, args, run);
+  };
+
+/** Runs a statement in a transaction, in one round trip. Throws OtherServerFault if it did not run on the expected run. */
+async function inTransaction<R>(begin: string, send: Query<R>, args: Parameters<Query<R>>, run?: string): Promise<R[]> {
+  const [, client] = args;
+  const begun = client.query(begin);
+  const found =
+    run === undefined ? undefined : client.query<[string]>({ text: `select ${serverRun}`, rowMode: 'array' });
+  const rows = send(...args);
   // After an error, this rolls back.
   const ended = client.query('commit');
-  await Promise.allSettled([begun, rows, ended]);
+  await Promise.allSettled([begun, found, rows, ended]);
+  if (found !== undefined) {
+    await begun;
+    if ((await found).rows[0]?.[0] !== run) throw new OtherServerFault();
+  }
   return rows;
 }
 
@@ -240,7 +265,7 @@ async function untilAborted<T>(
   const runWith =
     <R>(send: Query<R>): Run<R> =>
     (statement, values) =>
-      statement.name === '' ? scan(send, options, client, statement, values) : send(options, client, statement, values);
+      prepared(send, statement.name === '')(options, client, statement, values);
   let cancelled: Promise<void> | undefined;
   const cancel = () => {
     cancelled = cancelStatement(servers, client, processIdOf(client));

@@ -24,42 +24,36 @@ export interface ServerProbe {
   close(): void;
 }
 
-interface Connection {
-  readonly client: pg.Client;
-  readonly origin: LogOrigin;
-}
-
-interface PositionRow {
+interface StateRow extends LogOrigin {
   readonly run: string;
   readonly isStandby: boolean;
   readonly position: string;
   readonly timeline: string;
 }
 
-// Every name is qualified, because the role's search path may put another schema before pg_catalog.
-const originText = `
-  select system_identifier::pg_catalog.text as "systemId",
-    (select oid::pg_catalog.text from pg_catalog.pg_database where datname = pg_catalog.current_database())
-      as "databaseOid"
-  from pg_catalog.pg_control_system()`;
-
+// One statement, because a pooler may lead the next one to another server. Every name is qualified, because the role's
+// search path may put another schema before pg_catalog.
+//
 // pg_last_wal_replay_lsn() keeps its last value after a promotion. The flush position is the last one that a standby can get.
 // A standby writes its timeline into its control file from time to time.
-const positionText = `
-  select ${serverRun} as run, is_standby as "isStandby", pg_catalog.pg_wal_lsn_diff(
+const stateText = `
+  select system_identifier::pg_catalog.text as "systemId",
+    (select oid::pg_catalog.text from pg_catalog.pg_database where datname = pg_catalog.current_database())
+      as "databaseOid",
+    ${serverRun} as run, is_standby as "isStandby", pg_catalog.pg_wal_lsn_diff(
     case when is_standby then coalesce(pg_catalog.pg_last_wal_replay_lsn(), '0/0')
       else pg_catalog.pg_current_wal_flush_lsn() end, '0/0')::pg_catalog.text as position,
     case when is_standby then (
         select pg_catalog.to_hex(greatest(min_recovery_end_timeline, timeline_id))
         from pg_catalog.pg_control_recovery(), pg_catalog.pg_control_checkpoint()
       ) else pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_flush_lsn()), 1, 8) end as timeline
-  from pg_catalog.pg_is_in_recovery() as is_standby`;
+  from pg_catalog.pg_is_in_recovery() as is_standby, pg_catalog.pg_control_system()`;
 
 /** `timeoutMs` limits each statement, and the time to connect. With `mustBePrimary`, it leaves a server that is a standby. */
 export function createServerProbe(url: string, timeoutMs: number, mustBePrimary = false): ServerProbe {
   const servers = createServers(url, timeoutMs);
   const clients = new Set<pg.Client>();
-  let connection: Connection | undefined;
+  let connection: pg.Client | undefined;
   let reading: Promise<ServerState> | undefined;
   let isClosed = false;
 
@@ -77,32 +71,19 @@ export function createServerProbe(url: string, timeoutMs: number, mustBePrimary 
     return client;
   }
 
-  async function connect(): Promise<Connection> {
-    const client = await servers.connect(createClient);
-    try {
-      const { rows } = await client.query<LogOrigin>(originText);
-      const [origin] = rows;
-      if (origin === undefined || isClosed) throw new Error('The connection was closed.');
-      return { client, origin };
-    } catch (error) {
-      end(client);
-      throw error;
-    }
-  }
-
   async function readOnce(): Promise<ServerState> {
     if (isClosed) throw new Error('The connection was closed.');
-    connection ??= await connect();
-    const { client, origin } = connection;
+    connection ??= await servers.connect(createClient);
+    const client = connection;
     try {
-      const { rows } = await client.query<PositionRow>(positionText);
+      const { rows } = await client.query<StateRow>(stateText);
       const [row] = rows;
       if (row === undefined) throw new Error('The database returned no row.');
       // This ends the connection. A new one may lead to the new primary.
       if (mustBePrimary && row.isStandby) throw new Error('The server is a standby.');
-      const { run, isStandby, timeline } = row;
+      const { systemId, databaseOid, run, isStandby, timeline } = row;
       const position = BigInt(row.position);
-      return { ...origin, run, isStandby, position, logPosition: logPosition(timeline, position) };
+      return { systemId, databaseOid, run, isStandby, position, logPosition: logPosition(timeline, position) };
     } catch (error) {
       connection = undefined;
       end(client);

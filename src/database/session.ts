@@ -8,15 +8,17 @@ import {
   applicationName,
   cancelStatement,
   cutConnection,
+  isPooled,
   keepAlive,
+  OtherServerFault,
   prepareConnection,
-  processIdOf,
   types,
 } from './connection.js';
 import type { DatabaseOptions } from './database.js';
 import { faultOf } from './errors.js';
 import { isTransactionPooler, transactionPoolerFault } from './pooler.js';
 import { receiveRowMessages } from './row-messages.js';
+import { serverRun } from './server-run.js';
 import type { Servers } from './servers.js';
 
 export interface SessionOptions {
@@ -31,6 +33,8 @@ export interface Session extends AsyncDisposable {
   readonly backendPid: number;
   /** Throws Faults, like Database. */
   query(text: string, values?: readonly unknown[]): Promise<Row[]>;
+  /** Throws OtherServerFault if a pooler runs the transaction on another run of the server than AcceptedServer expects. */
+  checkRun(): Promise<void>;
 }
 
 // After this time, the socket of a closing session is destroyed.
@@ -80,6 +84,8 @@ class PostgresSession implements Session {
   /** Whether a pooler's next client may get this server connection, with its temporary tables and settings. */
   #needsReset = false;
   #cancelled: Promise<void> | undefined;
+  /** Set if a pooler may have changed the server connection since the session was opened. */
+  #expectedRun: (() => string | undefined) | undefined;
 
   private constructor(client: pg.Client, servers: Servers, signal: AbortSignal) {
     this.client = client;
@@ -107,13 +113,13 @@ class PostgresSession implements Session {
   async #prepare(options: DatabaseOptions, keepsState: boolean): Promise<void> {
     const { connectTimeoutMs } = this.#servers;
     this.backendPid = await prepareConnection(this.client, this.#servers, [], options);
-    // Poolers send their clients invented process ids.
-    const isPooled = this.backendPid !== processIdOf(this.client);
+    const hasPooler = isPooled(this.client);
+    if (hasPooler) this.#expectedRun = options.expectedRun;
     const openAnother = () => createClient(options, this.#servers.configLike(this.client), connectTimeoutMs).connect();
-    if (isPooled && keepsState && (await isTransactionPooler(this.client, openAnother, connectTimeoutMs))) {
+    if (hasPooler && keepsState && (await isTransactionPooler(this.client, openAnother, connectTimeoutMs))) {
       throw transactionPoolerFault();
     }
-    this.#needsReset = isPooled && keepsState;
+    this.#needsReset = hasPooler && keepsState;
     this.#signal.addEventListener('abort', this.#cancel, { once: true });
   }
 
@@ -132,6 +138,13 @@ class PostgresSession implements Session {
       this.#signal.throwIfAborted();
       throw faultOf(error);
     }
+  }
+
+  async checkRun(): Promise<void> {
+    const run = this.#expectedRun?.();
+    if (run === undefined) return;
+    const [row] = await this.query(`select ${serverRun}`);
+    if (row?.[0] !== run) throw new OtherServerFault();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -6,6 +6,8 @@ export interface ChangeAuthor {
   readonly requestId: string;
   /** Receives the ids of the users before a call writes them, and again if it has written others or none. */
   onUsers?(ids: readonly string[]): void;
+  /** Called before an import is committed. Until then, it has written nothing. */
+  onCommitting?(): void;
   /** Receives a consistency token after the call's changes are committed. A later token replaces it. */
   onCommitted?(token: string): void;
 }

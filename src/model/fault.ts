@@ -128,6 +128,14 @@ export function servesOnlyReads(): Fault {
   return new Fault('DATABASE_UNAVAILABLE', message);
 }
 
+/** Of a read. The server knows that it cannot reach the primary, so it does not try. */
+export function readNeedsPrimary(): Fault {
+  return new Fault(
+    'DATABASE_UNAVAILABLE',
+    'The call needs the primary database, which the server cannot reach. The server serves only reads from replicas. Try again later.',
+  );
+}
+
 export function credentialsMissing(): Fault {
   return new Fault('CREDENTIALS_MISSING', 'This server requires a token, an API key or a client certificate.');
 }

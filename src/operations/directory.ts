@@ -81,6 +81,8 @@ export interface DirectoryOptions {
   onError(error: unknown): void;
   /** Set if reads may use replicas. The directory closes it. */
   readonly replicas?: Replicas<DirectoryReads> | undefined;
+  /** Throws if a read on the primary would only wait, because the primary cannot be reached. */
+  requirePrimary?(): void;
   readonly siblings?: Siblings;
   readonly metrics?: Metrics;
   readonly tracing?: Tracing;
@@ -115,7 +117,8 @@ export function createDirectory(options: DirectoryOptions): Directory {
   const { lists, batchCalls, streamReads } = shares;
   const reads = readsOf(database, shares);
   replicas?.begin((replica) => readsOf(replica, createServerShares(replica, connections, queueRowsMax)));
-  const router = replicas && createReadRouter(reads, replicas);
+  const requirePrimary = options.requirePrimary ?? (() => {});
+  const router = replicas && createReadRouter({ primary: reads, replicas, requirePrimary });
 
   const { feed, notifyWatchers } = createFeed(streamReads, options);
   const runWrite = replicas && createWritePositions(database, replicas.tokens.tokenOf);
@@ -143,7 +146,10 @@ export function createDirectory(options: DirectoryOptions): Directory {
   return {
     ...laggingReads(reads, router),
     ...writes.calls,
-    listUserChanges: (request, signal) => lists.run('', () => changePage(database, changePageTokens, request), signal),
+    async listUserChanges(request, signal) {
+      requirePrimary();
+      return lists.run('', () => changePage(database, changePageTokens, request), signal);
+    },
     async importUsers(parts, signal, author) {
       const importing = (to: Database) => importUsers(to, imports, parts, signal, author);
       return sessions.run(
@@ -152,8 +158,14 @@ export function createDirectory(options: DirectoryOptions): Directory {
         signal,
       );
     },
-    watchUsers: (request, signal) => watchUsers(watches, request, signal),
-    exportUsers: (request, signal) => exportUsers(exports, request, signal),
+    watchUsers(request, signal) {
+      requirePrimary();
+      return watchUsers(watches, request, signal);
+    },
+    exportUsers(request, signal) {
+      requirePrimary();
+      return exportUsers(exports, request, signal);
+    },
     async close() {
       await Promise.all([...Object.values(writes.batchers), reads, feed, replicas].map((part) => part?.close()));
     },

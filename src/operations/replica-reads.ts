@@ -18,7 +18,14 @@ export interface ReadRouter {
   readonly counts: ReadCounts;
 }
 
-export function createReadRouter(primary: DirectoryReads, replicas: Replicas<DirectoryReads>): ReadRouter {
+export interface ReadServers {
+  readonly primary: DirectoryReads;
+  readonly replicas: Replicas<DirectoryReads>;
+  /** Throws if a read on the primary would only wait. */
+  requirePrimary(): void;
+}
+
+export function createReadRouter({ primary, replicas, requirePrimary }: ReadServers): ReadRouter {
   const counts = { replica: 0, latest: 0, no_replica: 0, behind: 0, unknown_token: 0, failed: 0 };
 
   /** Returns undefined if the read must be repeated on another server. */
@@ -44,10 +51,15 @@ export function createReadRouter(primary: DirectoryReads, replicas: Replicas<Dir
     }
   }
 
+  function readPrimary<T>(read: (from: DirectoryReads) => Promise<T>): Promise<T> {
+    requirePrimary();
+    return read(primary);
+  }
+
   return {
     counts,
     async route(mayLag, signal, read) {
-      if (mayLag === undefined) return read(primary);
+      if (mayLag === undefined) return readPrimary(read);
       let failed: Replica<DirectoryReads>[] | undefined;
       while (true) {
         const choosing = replicas.choose(mayLag(), signal);
@@ -55,7 +67,7 @@ export function createReadRouter(primary: DirectoryReads, replicas: Replicas<Dir
         // A replica that has failed and may still be used would probably fail again.
         if (typeof choice === 'string' || failed?.includes(choice)) {
           counts[failed === undefined && typeof choice === 'string' ? choice : 'failed']++;
-          return read(primary);
+          return readPrimary(read);
         }
         const found = await readFrom(choice, signal, read);
         if (found !== undefined) {

@@ -29,8 +29,18 @@ const uncertainStatuses: ReadonlySet<string> = new Set([
 /** The part of a call's record that describes its end. */
 export type CallEnd = Pick<AuditRecord, 'method' | 'reason' | 'requestId' | 'durationMs'> & { readonly status: string };
 
+interface RecordedEnd extends CallEnd {
+  /** Whether the database may have committed a write, or may still do so. */
+  readonly mayBeWritten: boolean;
+}
+
 /** Records the end of a call. `details` are what its handler has done so far. */
-export function recordCall(audit: AuditLog, call: CallInfo, end: CallEnd, details: AuditDetails | undefined): void {
+export function recordCall(
+  audit: AuditLog,
+  call: CallInfo,
+  { mayBeWritten, ...end }: RecordedEnd,
+  details: AuditDetails | undefined,
+): void {
   const caller = callerOfCall(call);
   const who = { actor: caller?.actor ?? '', credential: caller?.kind, peer: call.peer };
   if (isRefused(end)) {
@@ -40,8 +50,6 @@ export function recordCall(audit: AuditLog, call: CallInfo, end: CallEnd, detail
   const event = eventsOfMethods[call.path];
   // Without a caller, nothing of the call has run.
   if (event === undefined || caller === undefined) return;
-  const mayBeWritten =
-    event === 'import' || (event === 'write' && details?.ids !== undefined && details.ids.length > 0);
   const outcome = mayBeWritten && uncertainStatuses.has(end.status) ? 'unknown' : undefined;
   audit.record({ event, ...who, ...end, details: { outcome, ...details } });
 }

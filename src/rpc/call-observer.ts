@@ -162,6 +162,8 @@ class ObservedCall implements CallObserver, ChangeAuthor {
   fields: readonly string[];
   readonly onUsers: ChangeAuthor['onUsers'];
   #details: AuditDetails | undefined;
+  /** Whether the database may have committed the write or the import, or may still do so. */
+  #mayBeWritten = false;
   #reason: FaultReason | undefined;
   #problem: string | undefined;
 
@@ -171,7 +173,16 @@ class ObservedCall implements CallObserver, ChangeAuthor {
     private readonly telemetry: Telemetry,
   ) {
     this.fields = [requestIdKey, requestId];
-    if (telemetry.audit !== undefined) this.onUsers = (ids) => this.addDetails({ ids });
+    if (telemetry.audit !== undefined) {
+      this.onUsers = (ids) => {
+        this.addDetails({ ids });
+        this.#mayBeWritten = ids.length > 0;
+      };
+    }
+  }
+
+  onCommitting(): void {
+    this.#mayBeWritten = true;
   }
 
   onCommitted(token: string): void {
@@ -247,7 +258,7 @@ class ObservedCall implements CallObserver, ChangeAuthor {
     );
     if (audit !== undefined) {
       const end = { method: isKnownMethod ? method : otherMethod, status, reason, requestId, durationMs };
-      recordCall(audit, this.call, end, this.#details);
+      recordCall(audit, this.call, { ...end, mayBeWritten: this.#mayBeWritten }, this.#details);
     }
   }
 

@@ -93,7 +93,10 @@ export async function openUsersSnapshot(
   }
 
   try {
-    if (replayed !== undefined) await session.query(beginText);
+    if (replayed !== undefined) {
+      await session.query(beginText);
+      await session.checkRun();
+    }
     const position = replayed ?? (await takeSnapshot(database, session));
     // Overrides timeouts of the server and the role, because the caller may be slow and a filter may match few users.
     await session.query('set local statement_timeout = 0');

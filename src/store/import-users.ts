@@ -187,6 +187,7 @@ export class Staging implements AsyncDisposable {
   }
 
   private async commit(created: number): Promise<void> {
+    this.options.author?.onCommitting?.();
     try {
       await this.rows.query('commit');
     } catch (error) {

@@ -318,6 +318,23 @@ describe('roster health', () => {
     // The server is running, so the error must not suggest starting one.
     expect(ran.err).not.toContain('roster serve');
   });
+
+  it('checks a service, so that a server which serves only reads fails for writes', async () => {
+    const server = await startTestServer();
+    const health = (...flags: string[]) => roster(['health', '--address', server.target, ...flags]);
+    expect(await health('--service', 'writes')).toEqual({ code: 0, out: 'SERVING\n', err: '' });
+    server.setServing('reads');
+    expect(await health()).toMatchObject({ code: 0, out: 'SERVING\n' });
+    expect(await health('--service', 'users.v1.UserService')).toMatchObject({ code: 0 });
+    const ran = await health('--service', 'writes');
+    expect(ran).toMatchObject({ code: 5, out: '' });
+    expect(ran.err).toContain('The server does not serve "writes".');
+    expect(ran.err).toContain('NOT_SERVING');
+    const unknown = await health('--service', 'unknown');
+    expect(unknown).toMatchObject({ out: '' });
+    expect(unknown.err).toContain('no service of this name');
+    expect([0, 5]).not.toContain(unknown.code);
+  });
 });
 
 describe('every call', () => {

@@ -82,6 +82,39 @@ it('has an import, an export and a first-contract profile, and no personal data 
   expect(counts).toEqual({ count: '0' });
 });
 
+it('has an import that may be written as unknown only if it fails during its commit', async () => {
+  const options = (id: string) => ({ metadata: Metadata({ 'x-request-id': id }) });
+  async function* givenUp() {
+    yield planted();
+    // The client sends nothing of an import that fails at once.
+    const running = 'roster_calls_in_flight{rpc_method="users.v1.UserService/ImportUsers"} 1';
+    const isRunning = async () => (await (await fetch(`${app.http}/metrics`)).text()).includes(running);
+    await vi.waitUntil(isRunning, { timeout: 30_000 });
+    throw new Error('given up');
+  }
+  await expect(app.client.importAllUsers(givenUp(), options('given-up'))).rejects.toThrow('given up');
+  const [givenUpRecord] = await recordOf('given-up');
+  expect(givenUpRecord).toMatchObject({ event: 'import', status: 'CANCELLED' });
+  expect(givenUpRecord).not.toHaveProperty('outcome');
+
+  await app.database.query(`
+    create function wait() returns trigger language plpgsql as $$ begin perform pg_sleep(60); return null; end $$;
+    create constraint trigger wait after insert on users deferrable initially deferred
+      for each row execute function wait()`);
+  const stop = new AbortController();
+  const importing = app.client.importAllUsers([planted()], { ...options('during-commit'), signal: stop.signal });
+  const isCommitting = async () => {
+    const sql =
+      "select 1 from pg_stat_activity where query = 'commit' and state = 'active' and datname = current_database()";
+    return (await app.database.query(sql)).length > 0;
+  };
+  await vi.waitUntil(isCommitting, { timeout: 30_000 });
+  stop.abort();
+  await expect(importing).rejects.toThrow();
+  expect(await recordOf('during-commit')).toMatchObject([{ status: 'CANCELLED', outcome: 'unknown' }]);
+  await app.database.query('drop function wait cascade');
+});
+
 it('goes to the standard output of several workers, or to one file, as whole lines', async () => {
   const settings = { DATABASE_URL: app.database.url, WORKERS: '2' };
   const path = join(folder, 'workers.log');

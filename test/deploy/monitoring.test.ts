@@ -85,7 +85,8 @@ describe('the metrics that the dashboard and the alerts name', () => {
     await expect(app.client.getUser({ id: user?.id ?? '' })).rejects.toThrow();
     served = labelsByMetric(await scrape());
     // These have values only with replicas.
-    for (const name of ['roster_replica_used', 'roster_replica_lag_seconds']) served.get(name)?.add('replica');
+    for (const name of ['used', 'lag_seconds', 'lag_bytes']) served.get(`roster_replica_${name}`)?.add('replica');
+    served.get('roster_replica_reads_total')?.add('outcome');
     // It has values only while Roster builds an index.
     served.get('roster_list_index_built_ratio')?.add('index');
   });

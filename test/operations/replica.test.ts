@@ -1,13 +1,16 @@
 /** One replica between two checks, while its real server restarts or crashes. */
 import { v7 as uuidv7 } from 'uuid';
-import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { noPgBouncer, startPgBouncer } from '../../bench/pgbouncer.js';
 import { OtherServerFault } from '../../src/database/connection.js';
 import { type Database, openDatabase } from '../../src/database/database.js';
 import { createServerProbe } from '../../src/database/server-probe.js';
 import { createLogPositions } from '../../src/operations/log-positions.js';
 import { Replica, type UnusedReason } from '../../src/operations/replica.js';
+import { openUsersSnapshot } from '../../src/store/export-users.js';
 import { readLogOrigin } from '../../src/store/identity.js';
 import { insertUsers } from '../../src/store/insert-users.js';
+import { readFeedPosition } from '../../src/store/read-changes.js';
 import { databaseOptions, someFields } from '../support/open-database.js';
 import { createRosterServers, type PostgresServer, type PostgresServers } from '../support/postgres-servers.js';
 
@@ -25,20 +28,28 @@ afterAll(async () => {
   await servers?.[Symbol.asyncDispose]();
 });
 
+interface ReplicaOptions {
+  /** Returns the URL that reads use. */
+  readonly urlOf?: (server: PostgresServer) => Promise<string>;
+  readonly preparedStatements?: boolean;
+}
+
 /** A replica that reads use. Nothing checks it except the test. */
-async function openReplica() {
+async function openReplica({ urlOf = async ({ url }) => url, preparedStatements = true }: ReplicaOptions = {}) {
   await primary.stop();
   const server = await primary.copyAsStandby();
   await primary.start();
   await server.start();
+  const url = await urlOf(server);
   const reasons: (UnusedReason | undefined)[] = [];
   const positions = createLogPositions(60_000);
   positions.add(0n, performance.now());
   const replica = new Replica(
     {
       name: 'standby',
-      probe: createServerProbe(server.url, 30_000),
-      open: (expectedRun) => openDatabase(databaseOptions(server.url, { acceptsStandby: true, expectedRun })),
+      probe: createServerProbe(url, 30_000),
+      open: (expectedRun) =>
+        openDatabase(databaseOptions(url, { acceptsStandby: true, expectedRun, preparedStatements })),
     },
     {
       origin: await readLogOrigin(database),
@@ -54,12 +65,14 @@ async function openReplica() {
   return { server, replica, reasons };
 }
 
-const countUsers = (of: Database | undefined) =>
-  of?.run({ name: '', text: 'select count(*)::integer from users' }, []).then(([row]) => row?.[0]);
+const countText = { name: '', text: 'select count(*)::integer from users' };
+const countUsers = (of: Database | undefined) => of?.run(countText, []).then(([row]) => row?.[0]);
 
-it('a read does not reach a server that has lost a part of its replay in a crash', async () => {
-  const { server, replica, reasons } = await openReplica();
+/** After a crash, a server may have replayed less than before. */
+async function losesReplay(options?: ReplicaOptions): Promise<void> {
+  const { server, replica, reasons } = await openReplica(options);
   await server.catchUp(primary);
+  const position = await readFeedPosition(database);
   const before = await countUsers(replica.reads?.database);
   await insertUsers(database, [{ id: uuidv7(), fields: someFields(), request: undefined }]);
   await server.catchUp(primary);
@@ -74,6 +87,11 @@ it('a read does not reach a server that has lost a part of its replay in a crash
   expect(await server.query('select count(*)::integer from users')).toEqual([{ count: before }]);
   const read = await countUsers(replica.reads?.database)?.catch((error: unknown) => error);
   expect(read).toBeInstanceOf(OtherServerFault);
+  const scan = replica.reads?.database.withConnection(AbortSignal.timeout(60_000), (run) => run(countText, []));
+  await expect(scan).rejects.toBeInstanceOf(OtherServerFault);
+  await expect(
+    openUsersSnapshot(replica.reads?.database as Database, { position }, AbortSignal.timeout(60_000)),
+  ).rejects.toBeInstanceOf(OtherServerFault);
   replica.noteFailure(read, false);
   expect(replica.reads).toBeUndefined();
 
@@ -82,6 +100,20 @@ it('a read does not reach a server that has lost a part of its replay in a crash
   expect(replica.generation).toBeGreaterThan(generation);
   expect(await countUsers(replica.reads?.database)).toBe(before);
   expect(reasons).not.toContain('several servers');
+}
+
+it('a read does not reach a server that has lost a part of its replay in a crash', () => losesReplay());
+
+describe.skipIf(noPgBouncer)(`PgBouncer before a replica${noPgBouncer ? `: ${noPgBouncer}` : ''}`, () => {
+  it('does not hide the crash of the server from reads', () =>
+    losesReplay({
+      preparedStatements: false,
+      async urlOf({ url }) {
+        const pooler = await startPgBouncer(url, { mode: 'transaction' });
+        onTestFinished(() => pooler[Symbol.asyncDispose]());
+        return pooler.url;
+      },
+    }));
 });
 
 it('a restart between two checks does not look like several servers', async () => {

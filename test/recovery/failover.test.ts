@@ -308,3 +308,17 @@ describe.each([
     expect(copy.progress.startsOver).toBe(0);
   });
 });
+
+it('a standby that is promoted while the primary goes on is logged, and not used', async () => {
+  await using scene = await open();
+  const before = await create(scene.client, 'Ada');
+  await scene.standby.promote();
+  const logged = () => scene.lines.filter(({ msg }) => msg === 'several hosts of DATABASE_URL accept writes');
+  await expect.poll(logged, waitOptions).toHaveLength(1);
+  expect(logged()[0]?.servers).toMatch(
+    /^127\.0\.0\.1:\d+\/roster \(timeline 1\), 127\.0\.0\.1:\d+\/roster \(timeline 2\)$/,
+  );
+  const after = await create(scene.client, 'Grace');
+  const found = await scene.primary.query(`select id from users where id in ('${before.id}', '${after.id}')`);
+  expect(found).toHaveLength(2);
+});

@@ -1,7 +1,7 @@
 /** Servers with a replica, while they cannot reach the primary: reads continue, and writes fail at once. */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createChannel, createClientFactory } from 'nice-grpc';
+import { createChannel, createClientFactory, Metadata } from 'nice-grpc';
 import { HealthDefinition } from 'nice-grpc-server-health';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { ProfileServiceDefinition } from '../../generated/profileservice/profile.js';
@@ -12,6 +12,7 @@ import { startTcpProxy } from '../support/tcp-proxy.js';
 
 /** Far above what the slowest machine needs. */
 const waitOptions = { timeout: 60_000, interval: 50 };
+const readRefused = { code: 'UNAVAILABLE', reason: 'DATABASE_UNAVAILABLE', message: /needs the primary/ };
 const writeRefused = { code: 'UNAVAILABLE', reason: 'DATABASE_UNAVAILABLE', message: /serves only reads/ };
 
 let servers: PostgresServers;
@@ -82,6 +83,16 @@ function keepReading(client: Client, id: string) {
     return failures;
   };
   return { progress, stop };
+}
+
+async function* just<T>(value: T) {
+  yield value;
+}
+
+/** The first result of a stream, which then ends. */
+async function firstOf<T>(stream: AsyncIterable<T>): Promise<IteratorResult<T>> {
+  for await (const value of stream) return { done: false, value };
+  return { done: true, value: undefined };
 }
 
 /** A user that the standby has. */
@@ -203,5 +214,65 @@ describe('a server that alone cannot reach the primary', () => {
     await vi.waitUntil(async () => (await readiness(cutOff, '/readyz/writes'))[0] === 200, waitOptions);
     await vi.waitFor(() => direct.updateUser({ user: { id, lastName: 'Byron' } }), waitOptions);
     expect(await reading.stop()).toEqual([]);
+  });
+
+  it('fails reads that need the primary at once, and serves them again when the primary is back', async () => {
+    await using proxy = await startTcpProxy(primary.url);
+    // A read that tried to connect would wait until its deadline.
+    await using app = await start({ DATABASE_URL: proxy.url, DATABASE_CONNECT_TIMEOUT_MS: '600000' });
+    const id = await createReplicated(app);
+    using client = createClient({ address: app.address, consistency: false, attemptsMax: 1, deadlineMs: 60_000 });
+    const latest = { metadata: Metadata({ 'x-roster-consistency': 'latest' }) };
+    const unknown = { metadata: Metadata({ 'x-roster-consistency': 'unknown' }) };
+    const reads: Record<string, () => Promise<unknown>> = {
+      getUser: () => client.getUser({ id }, latest),
+      getUserWithUnknownToken: () => client.getUser({ id }, unknown),
+      listUsers: () => client.listUsers({}, latest),
+      batchGetUsers: () => client.batchGetUsers({ ids: [id] }, latest),
+      resolveUsers: () => firstOf(client.resolveUsers(just({ ids: [id] }), latest)),
+      exportUsers: () => firstOf(client.exportUsers({}, { deadlineMs: 60_000 })),
+      watchUsers: () => firstOf(client.watchUsers({}, { deadlineMs: 60_000 })),
+      watchUsersWithExisting: () => firstOf(client.watchUsers({ includeExisting: true }, { deadlineMs: 60_000 })),
+      listUserChanges: () => client.listUserChanges({ id }),
+    };
+
+    proxy.pause();
+    await vi.waitUntil(async () => (await readiness(app, '/readyz'))[1] === 'serving only reads\n', waitOptions);
+    for (const [name, read] of Object.entries(reads)) {
+      const failure = { ...readRefused, message: expect.stringMatching(readRefused.message) };
+      await expect(read(), name).rejects.toMatchObject(failure);
+    }
+    expect((await client.getUser({ id })).user?.id).toBe(id);
+    const followed = firstOf(app.client.followUsers({ includeExisting: true }));
+    const exported = firstOf(app.client.exportAllUsers({ filter: `id == "${id}"` }, { attemptsMax: 100 }));
+
+    proxy.resume();
+    expect(await followed).toMatchObject({ done: false });
+    expect(await exported).toMatchObject({ value: { id } });
+    await vi.waitFor(() => client.getUser({ id }, latest), waitOptions);
+    for (const [name, read] of Object.entries(reads)) await expect(read(), name).resolves.toBeDefined();
+  });
+
+  it('still tries them if the primary answers, but accepts no writes', async () => {
+    await using app = await start();
+    const id = await createReplicated(app);
+    const latest = { metadata: Metadata({ 'x-roster-consistency': 'latest' }) };
+    const setReadOnly = async (value: string) => {
+      await primary.query(
+        `begin read write; alter database roster set default_transaction_read_only = ${value}; commit`,
+      );
+    };
+    await setReadOnly('on');
+    try {
+      await primary.query(
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'roster-watch'",
+      );
+      await vi.waitUntil(async () => (await readiness(app, '/readyz'))[1] === 'serving only reads\n', waitOptions);
+      await vi.waitFor(() => app.client.getUser({ id }, latest), waitOptions);
+      expect(await readiness(app, '/readyz')).toEqual([200, 'serving only reads\n']);
+    } finally {
+      await setReadOnly('off');
+    }
+    await vi.waitUntil(async () => (await readiness(app, '/readyz/writes'))[0] === 200, waitOptions);
   });
 });

@@ -114,6 +114,26 @@ describe('the audit log of calls', () => {
     expect(JSON.stringify(records)).not.toMatch(/planted/i);
   });
 
+  it('does not say that the outcome of an import is unknown if it was refused before its commit', async () => {
+    const failure = new Fault('DATABASE_UNAVAILABLE', 'The server cannot reach the database.');
+    const { client, records } = await startAudited({
+      async importUsers(parts, _signal, author) {
+        for await (const { options } of parts) if (options?.keepGoing) author?.onCommitting?.();
+        throw failure;
+      },
+    });
+    const importOf = async function* (keepGoing: boolean) {
+      yield { options: { keepGoing }, users: [user], totalRows: 1 };
+    };
+    await expect(client.importUsers(importOf(false))).rejects.toThrow();
+    await expect(client.importUsers(importOf(true))).rejects.toThrow();
+    await vi.waitUntil(() => records.length === 2, waitOptions);
+    expect(records).toMatchObject([
+      { event: 'import', status: 'UNAVAILABLE', details: { outcome: undefined } },
+      { event: 'import', status: 'UNAVAILABLE', details: { outcome: 'unknown' } },
+    ]);
+  });
+
   it('has the beginning and the end of exports and watches, with how much they sent', async () => {
     const { client, records } = await startAudited({
       async *exportUsers() {

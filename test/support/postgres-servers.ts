@@ -73,21 +73,24 @@ const settings = {
   autovacuum: 'off',
 };
 
-/** Servers whose empty one has Roster's tables. */
-export async function createRosterServers(): Promise<PostgresServers> {
-  const servers = await createPostgresServers();
+/**
+ * Servers whose empty one has Roster's tables. `postgres` is the path of another release's program; the programs next to it
+ * are used, too.
+ */
+export async function createRosterServers(postgres = process.env.TEST_POSTGRES): Promise<PostgresServers> {
+  const servers = await createPostgresServers(postgres);
   await servers.empty.start();
   await migrateUp(databaseOptions(servers.empty.url));
   await servers.empty.stop();
   return servers;
 }
 
-async function createPostgresServers(): Promise<PostgresServers> {
+async function createPostgresServers(postgres: string | undefined): Promise<PostgresServers> {
   const folder = mkdtempSync(join(tmpdir(), 'roster-servers-'));
   // If the tests run as root, the servers run as another user, who must be able to enter the folder.
   chmodSync(folder, 0o755);
   const { account } = locateCluster(join(folder, 'account'), () => {});
-  const programs = findPrograms(await installedPostgres(), account, () => {});
+  const programs = findPrograms(postgres ?? (await installedPostgres()), account, () => {});
   const running = new Set<ChildProcess>();
   let count = 0;
 

@@ -15,8 +15,9 @@ export interface TestReplication extends AsyncDisposable {
 
 const waitOptions = { timeout: 60_000, interval: 20 };
 
-export async function startReplication(): Promise<TestReplication> {
-  const servers = await createRosterServers();
+/** `postgres` is as for createRosterServers(). */
+export async function startReplication(postgres?: string): Promise<TestReplication> {
+  const servers = await createRosterServers(postgres);
   const primary = servers.empty;
   const replica = await primary.copyAsStandby();
   await primary.start();

@@ -44,6 +44,7 @@ function App({ directory }: { directory: Directory }) {
   const go = useGuardedGo(goNow, leaveGuard);
   const { list, version, feedState, changeListeners } = useLiveList(directory, listQueryOf(route));
   const selection = useSelection(route, changeListeners);
+  const shownColumns = useRef<readonly string[]>([]);
   const { query, filter, orderBy } = route;
   const wholeTarget = useMemo(() => targetOfAll({ query, filter, orderBy }), [query, filter, orderBy]);
   const hasResult = list.generation > 0;
@@ -79,7 +80,7 @@ function App({ directory }: { directory: Directory }) {
         {route.view === 'list' &&
           (mayList ? (
             <ListView
-              {...{ list, version, route, go, caller, selection }}
+              {...{ list, version, route, go, caller, selection, shownColumns }}
               isOffline={feedState === 'offline'}
               onOpen={open}
             />
@@ -105,7 +106,7 @@ function App({ directory }: { directory: Directory }) {
         <ImportDialog directory={directory} onClose={closeDialog} onImported={(newest) => list.refresh(newest)} />
       )}
       {route.dialog === 'export' && caller.may('exportUsers') && (
-        <ExportDialog directory={directory} target={wholeTarget} onClose={closeDialog} />
+        <ExportDialog directory={directory} target={wholeTarget} shownColumns={shownColumns} onClose={closeDialog} />
       )}
       <ToastList />
       {overlay}

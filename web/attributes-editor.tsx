@@ -8,6 +8,7 @@ import {
   type AttributeType,
   attributeTypes,
   newRow,
+  similarKey,
   withType,
 } from './attributes.js';
 import type { Directory } from './directory.js';
@@ -196,9 +197,4 @@ function AttributeFields(props: AttributeFieldsProps) {
       )}
     </div>
   );
-}
-
-/** Another key that differs from this one only in capital letters. */
-function similarKey(key: string, keys: readonly string[]): string | undefined {
-  return keys.includes(key) ? undefined : keys.find((other) => other.toLowerCase() === key.toLowerCase());
 }

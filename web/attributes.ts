@@ -4,6 +4,7 @@
  */
 import { inexactNumberText, isExactNumber } from '../src/json.js';
 import { hasInfinity, readJson } from '../src/user-files/read-json.js';
+import { numberProblem, parseNumber } from './parse-number.js';
 import type { JsonObject, JsonValue } from './user-fields.js';
 
 export const attributeTypes = {
@@ -47,6 +48,21 @@ export function newRow(): AttributeRow {
 /** Attributes have no order on the wire, so the page orders them. */
 export function sortedByKey<Value>(attributes: Readonly<Record<string, Value>>): [string, Value][] {
   return Object.entries(attributes).sort(([a], [b]) => keyOrder.compare(a, b));
+}
+
+/** Whether two keys are spellings of one name: they differ at most in capital letters, spaces, "_" and "-". */
+export function isSameName(a: string, b: string): boolean {
+  const fold = (key: string) =>
+    key
+      .normalize('NFC')
+      .toLowerCase()
+      .replaceAll(/[\s_-]/g, '') || key;
+  return fold(a) === fold(b);
+}
+
+/** A key that exists and is another spelling of this one. */
+export function similarKey(key: string, keys: readonly string[]): string | undefined {
+  return keys.includes(key) ? undefined : keys.find((other) => isSameName(other, key));
 }
 
 export function attributeRowsOf(attributes: JsonObject): AttributeRow[] {
@@ -126,10 +142,9 @@ function readValue({ type, text, untouched }: AttributeRow): { value: JsonValue 
     case 'null':
       return { value: null };
     case 'number': {
-      // JSON's syntax for numbers, because Number() also accepts '', ' 1', '0x1' and 'Infinity'.
-      const value = /^-?\d+(?:\.\d+)?(?:e[+-]?\d+)?$/i.test(text.trim()) ? Number(text) : Number.NaN;
-      if (Number.isNaN(value)) return { problem: 'Enter a number, such as 42 or -1.5.' };
-      return isExactNumber(text.trim()) ? { value } : { problem: inexactNumberText };
+      const value = parseNumber(text);
+      if (value === undefined) return { problem: numberProblem };
+      return isExactNumber(text.trim().replace(',', '.')) ? { value } : { problem: inexactNumberText };
     }
     case 'json': {
       const value = readJson(text);

@@ -3,6 +3,7 @@ import { useState } from 'preact/hooks';
 import { type BulkTarget, targetOf } from './bulk-target.js';
 import type { Caller } from './caller.js';
 import type { Directory } from './directory.js';
+import type { ExportDialogProps } from './export-dialog.js';
 import { lazyDialog } from './lazy.js';
 import type { ListQuery } from './list-query.js';
 import type { Selection } from './selection.js';
@@ -20,6 +21,7 @@ export interface BulkActionsProps {
   readonly directory: Directory;
   readonly caller: Caller;
   readonly selection: Selection;
+  readonly shownColumns: ExportDialogProps['shownColumns'];
   readonly query: ListQuery;
   /** The number of users that match; undefined if it is not known. */
   readonly total: number | undefined;
@@ -28,7 +30,8 @@ export interface BulkActionsProps {
 }
 
 /** The dialog is not in the selection bar, because the bar disappears with the selection. */
-export function useBulkActions({ directory, caller, selection, query, total, onChanged }: BulkActionsProps) {
+export function useBulkActions(options: BulkActionsProps) {
+  const { directory, caller, selection, shownColumns, query, total, onChanged } = options;
   const [open, setOpen] = useState<{ readonly action: Action; readonly target: BulkTarget }>();
   const button = (action: Action, label: string) => (
     <button
@@ -49,7 +52,7 @@ export function useBulkActions({ directory, caller, selection, query, total, onC
   );
   const dialog = (
     <>
-      {props !== undefined && open?.action === 'export' && <ExportDialog {...props} />}
+      {props !== undefined && open?.action === 'export' && <ExportDialog {...props} shownColumns={shownColumns} />}
       {props !== undefined && open?.action === 'attribute' && (
         <AttributeDialog
           {...props}

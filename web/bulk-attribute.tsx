@@ -17,7 +17,7 @@ import { changedText, changeText } from './bulk-texts.js';
 import { type AttributeChange, type Changed, writeAttribute } from './bulk-writes.js';
 import { Dialog } from './dialog.js';
 import type { Directory } from './directory.js';
-import { showToast } from './toasts.js';
+import { closeToast, showToast, undoToast } from './toasts.js';
 import { type KnownAttributes, useAttributeTypes } from './use-attribute-types.js';
 import { type RunOptions, useBulk } from './use-bulk.js';
 
@@ -47,21 +47,25 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged, onT
   const [current, setCurrent] = useState(target);
   const [problem, setProblem] = useState<ReturnType<typeof readChange>['problem']>();
   const { step, start, stop, isStopping } = useBulk();
+  // Of all tries together, because one undo reverts them all.
+  const changedRef = useRef<{ readonly users: Changed[]; count: number; toast?: number }>({ users: [], count: 0 });
   const bodyRef = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
     bodyRef.current?.querySelector<HTMLElement>('[data-first]')?.focus();
   }, [step.kind]);
 
   async function run(users: BulkTarget, change: AttributeChange): Promise<void> {
-    const changed: Changed[] = [];
+    const all = changedRef.current;
     setCurrent(users);
-    const report = await start((options) => changeAll({ directory, users, change, changed, ...options }));
+    const report = await start((options) => changeAll({ directory, users, change, changed: all.users, ...options }));
     if (report.changed > 0) onChanged();
     if (report.isWhole) onTried(failedIdsOf(report));
-    const canUndo = report.changed > 0 && report.changed <= undoMax;
-    showToast({
-      text: resultText(change, report),
-      undo: canUndo ? () => undo(directory, change.key, changed, onChanged) : undefined,
+    all.count += report.changed;
+    const canUndo = all.count > 0 && all.count <= undoMax;
+    if (all.toast !== undefined) closeToast(all.toast);
+    all.toast = showToast({
+      text: resultText(change, { ...report, changed: all.count }),
+      undo: canUndo ? () => undo(directory, change.key, all.users, onChanged) : undefined,
     });
     if (report.isWhole && report.failed === 0) onClose();
   }
@@ -78,6 +82,9 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged, onT
   const users = describeTarget(target);
   const action = next === undefined ? `${removes ? 'Remove' : 'Set'} for ${users}` : changeText(next, users);
   const wasStopped = step.kind === 'report' && !step.report.isWhole && step.report.problem === '';
+  // A dialog covers the toast with the same button.
+  const { count, toast } = changedRef.current;
+  const canUndo = step.kind === 'report' && toast !== undefined && count > 0 && count <= undoMax;
   return (
     <Dialog
       title={`Change an attribute of ${users}`}
@@ -91,6 +98,18 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged, onT
             <button type="button" class="button" onClick={onClose}>
               {step.kind === 'report' ? 'Close' : 'Cancel'}
             </button>
+            {canUndo && (
+              <button
+                type="button"
+                class="button"
+                onClick={() => {
+                  onClose();
+                  undoToast(toast);
+                }}
+              >
+                Undo
+              </button>
+            )}
             <button type="submit" class="button primary">
               {step.kind === 'form' ? action : wasStopped ? 'Continue' : 'Try again'}
             </button>

@@ -6,6 +6,7 @@ import { formatCount } from './format.js';
 import { type ListQuery, selectsAll } from './list-query.js';
 import { type RetryOptions, retried } from './retry.js';
 import type { Selection } from './selection.js';
+import { sentFilterOf } from './sent-filter.js';
 
 /** A selection at the time when the action was chosen. */
 export interface BulkTarget extends Pick<Selection, 'ids' | 'isAll' | 'excluded'> {
@@ -61,7 +62,9 @@ export async function* readTarget(
     }
     return;
   }
-  const { query, filter } = target.query;
+  const { query } = target.query;
+  // The page tokens are valid only for this filter, also if a new day begins meanwhile.
+  const filter = await sentFilterOf(target.query.filter);
   const request = { query, filter, orderBy: 'create_time desc', pageSize };
   let pageToken = '';
   do {

@@ -29,6 +29,7 @@ import { filterFields } from '../src/fields.js';
 import { quoted, tokensOf } from './cel-tokens.js';
 import { writePath } from './filter-chips.js';
 import type { Mistake } from './filter-mistake.js';
+import { relativeUnits } from './relative-days.js';
 import type { SampledField, UserSample } from './user-sample.js';
 
 export interface CelEditorOptions {
@@ -131,14 +132,15 @@ const marks = new Map(
   ]),
 );
 
-const wordConstants: readonly string[] = ['true', 'false', 'null', 'in'];
+const wordConstants: readonly string[] = ['true', 'false', 'null', 'in', ...relativeUnits];
 
 function colour(view: EditorView): DecorationSet {
   const text = view.state.doc.toString();
   const ranges: Range<Decoration>[] = [];
   for (const { kind, text: token, from } of tokensOf(text)) {
     const isCall = kind === 'name' && text.charAt(from + token.length) === '(';
-    const mark = marks.get(isCall ? 'call' : wordConstants.includes(token) ? 'constant' : kind);
+    const isConstant = wordConstants.includes(token) && text.charAt(from - 1) !== '.';
+    const mark = marks.get(isCall ? 'call' : isConstant ? 'constant' : kind);
     if (mark !== undefined) ranges.push(mark.range(from, from + token.length));
   }
   return Decoration.set(ranges);
@@ -160,6 +162,8 @@ const colours = ViewPlugin.fromClass(
 const functions: readonly Completion[] = [
   { label: 'has', apply: 'has(attributes.', detail: 'the attribute exists', type: 'function' },
   { label: 'timestamp', apply: 'timestamp("', detail: 'a time, such as 2026-01-01T00:00:00Z', type: 'function' },
+  { label: 'today', detail: 'on this page: today - 6 is 6 days ago', type: 'constant' },
+  { label: 'this_year', detail: 'on this page: its first day', type: 'constant' },
   { label: 'true', type: 'constant' },
   { label: 'false', type: 'constant' },
   { label: 'null', type: 'constant' },
@@ -186,6 +190,8 @@ async function complete(
     const sampled = fields.find(({ path }) => writePath(path) === field);
     if (sampled !== undefined)
       return { from: value.from + comparison.length, options: valueOptions(sampled), filter: true };
+    // Otherwise Enter would add the first field after a value such as 1.
+    if (word === null) return null;
   }
   const options = [
     ...Object.keys(filterFields).map((label) => ({ label, type: 'property' })),

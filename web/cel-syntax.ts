@@ -3,6 +3,7 @@
  * stays as it was written, and only the server judges it.
  */
 import { stringValue, type Token, tokensOf } from './cel-tokens.js';
+import { createRelativeDay, writeRelativeDay } from './relative-days.js';
 
 export type CelValue = string | number | boolean | null;
 
@@ -21,6 +22,8 @@ export type CelNode =
   /** A field and its keys: `attributes.address["post code"]`. */
   | { readonly kind: 'path'; readonly path: readonly string[] }
   | { readonly kind: 'value'; readonly value: CelValue }
+  /** The page's own: `today - 6`. */
+  | { readonly kind: 'relativeDay'; readonly text: string }
   | { readonly kind: 'list'; readonly items: readonly CelNode[] };
 
 /** The same as the server's limit of nesting. */
@@ -144,7 +147,16 @@ class Parser {
     if (kind !== 'name') throw new NotReadable();
     if (Object.hasOwn(constants, text)) return { kind: 'value', value: constants[text] ?? null };
     if (text === 'in') throw new NotReadable();
-    return this.#accept('(') ? this.#call(text, undefined) : { kind: 'path', path: [text] };
+    if (this.#accept('(')) return this.#call(text, undefined);
+    return this.#relativeDay(text) ?? { kind: 'path', path: [text] };
+  }
+
+  #relativeDay(name: string): CelNode | undefined {
+    const [sign, digits] = [this.#tokens[this.#at]?.text, this.#tokens[this.#at + 1]?.text];
+    const day = createRelativeDay(name, sign, digits);
+    if (day === undefined) return undefined;
+    if (sign === '-' || sign === '+') this.#at += 2;
+    return { kind: 'relativeDay', text: writeRelativeDay(day) };
   }
 
   #items(): CelNode[] {

@@ -17,7 +17,7 @@ const tokenForm = new RegExp(
     String.raw`(?<space>[\t\n\f\r ]+)`,
     String.raw`(?<number>0[xX][\da-fA-F]+[uU]?|(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?[uU]?)`,
     String.raw`(?<name>[A-Za-z_]\w*)`,
-    String.raw`(?<operator>&&|\|\||[=!<>]=|[-!<>()[\].,])`,
+    String.raw`(?<operator>&&|\|\||[=!<>]=|[-+!<>()[\].,])`,
     '(?<other>[^])',
   ].join('|'),
   'g',

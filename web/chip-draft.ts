@@ -1,8 +1,28 @@
 /** A chip while somebody edits it: what was typed, and the chip that it becomes. */
 
-import { dayOf, parseValue } from './chip-values.js';
-import type { Chip, ChipValue, FieldPath, Operator } from './filter-chips.js';
-import { addDays, type FieldKind, isDayStart, kindOfChip, operatorsOf, valuesOf } from './filter-fields.js';
+import { parseValue } from './chip-values.js';
+import { addDays, dayOf } from './days.js';
+import {
+  type Chip,
+  type ChipValue,
+  type FieldPath,
+  isDateOperator,
+  isSamePath,
+  type Operator,
+} from './filter-chips.js';
+import {
+  type FieldKind,
+  type FilterFieldInfo,
+  firstFields,
+  isDayStart,
+  kindOfChip,
+  operatorsOf,
+  otherFields,
+  valuesOf,
+} from './filter-fields.js';
+import { numberProblem } from './parse-number.js';
+import { beginningOf, relativeDayOf } from './relative-days.js';
+import type { UserSample } from './user-sample.js';
 
 export interface ChipDraft {
   readonly path: FieldPath;
@@ -11,13 +31,30 @@ export interface ChipDraft {
   readonly operator: Operator;
   /** The selected values of an operator that takes several. */
   readonly values: readonly ChipValue[];
-  /** One or two texts, or days, of the other operators. The first is also the text after the selected values. */
+  /**
+   * One or two texts, or days, of the other operators. The first is also the text after the selected values. A day that
+   * moves with the calendar is a value of the chip, so that the second one is the day after a period.
+   */
   readonly texts: readonly [string, string];
 }
 
 export function newDraft(path: FieldPath, kind: FieldKind, others: readonly FieldPath[] = []): ChipDraft {
   const operator = others.length > 0 ? 'contains' : (operatorsOf(kind)[0] ?? 'is');
   return { path, others, kind, operator, values: [], texts: ['', ''] };
+}
+
+/** Returns undefined if the kind of an attribute is not known without the sample. */
+export function draftOfColumn(columnId: string, sample: UserSample | undefined): ChipDraft | undefined {
+  // Hardly anybody looks for a whole name.
+  if (columnId === 'name') return withOperator(newDraft(['display_name'], 'text'), 'contains');
+  const own = [...firstFields, ...otherFields].find(({ path: [name] }) => name === columnId);
+  if (own !== undefined) return newDraft(own.path, own.kind);
+  if (sample === undefined) return undefined;
+  const path = ['attributes', columnId.slice('attributes.'.length)];
+  const begins = (field: FilterFieldInfo) => isSamePath(field.path.slice(0, path.length), path);
+  // A filter cannot compare an object, but the values in it.
+  const field = sample.fields.find((known) => isSamePath(known.path, path)) ?? sample.fields.find(begins);
+  return newDraft(field?.path ?? path, field?.kind ?? 'text');
 }
 
 export function draftOf(chip: Chip, sampledKind: FieldKind | undefined): ChipDraft {
@@ -28,21 +65,31 @@ export function draftOf(chip: Chip, sampledKind: FieldKind | undefined): ChipDra
   const text = (at: 0 | 1): string => {
     const value = values[at];
     if (isSeveral || value === undefined) return '';
-    return isDate(operator) ? dayOfValue(String(value), at === 1) : String(value);
+    return isDateOperator(operator) ? dayOfValue(String(value), at === 1) : String(value);
   };
   return { path, others, kind, operator, values: isSeveral ? values : [], texts: [text(0), text(1)] };
 }
 
-const isDate = (operator: Operator) => operator === 'before' || operator === 'since' || operator === 'within';
+/** The days of a draft as the fields show them. */
+export function shownDays({ texts: [first, second] }: ChipDraft): readonly [string, string] {
+  const shown = (text: string, isEnd: boolean) => {
+    const relative = relativeDayOf(text);
+    const time = relative && beginningOf(relative);
+    return time === undefined ? text : dayOf(isEnd ? addDays(time, -1) : time);
+  };
+  return [shown(first, false), shown(second, true)];
+}
 
 function dayOfValue(value: string, isEnd: boolean): string {
+  if (relativeDayOf(value) !== undefined) return value;
   const time = localTime(value);
   return dayOf(isEnd && isDayStart(time) ? addDays(time, -1) : time);
 }
 
 /** Keeps what was typed if the new operator can use it. */
 export function withOperator(draft: ChipDraft, operator: Operator): ChipDraft {
-  if (isDate(draft.operator) !== isDate(operator)) return { ...draft, operator, values: [], texts: ['', ''] };
+  if (isDateOperator(draft.operator) !== isDateOperator(operator))
+    return { ...draft, operator, values: [], texts: ['', ''] };
   const [before, after] = [valuesOf(draft.operator), valuesOf(operator)];
   if (before === 'several' && after !== 'several' && after !== 'none') {
     const [first = draft.texts[0]] = draft.values;
@@ -52,8 +99,8 @@ export function withOperator(draft: ChipDraft, operator: Operator): ChipDraft {
 }
 
 const problems: Partial<Record<FieldKind, string>> = {
-  number: 'Enter a number.',
-  boolean: 'Choose true or false.',
+  number: numberProblem,
+  boolean: 'Choose yes or no.',
   id: 'Enter a whole id.',
 };
 
@@ -65,7 +112,7 @@ export function chipOf(draft: ChipDraft): { readonly chip: Chip } | { readonly p
   });
   const count = valuesOf(operator);
   if (count === 'none') return chip();
-  if (isDate(operator)) return datesOf(draft, chip);
+  if (isDateOperator(operator)) return datesOf(draft, chip);
   const problem = problems[kind] ?? 'Enter a value.';
   const [first, second] = texts.map((text) => parseValue(kind, text));
   if (count === 'several') {
@@ -83,13 +130,19 @@ function datesOf(
   { kind, operator, texts }: ChipDraft,
   chip: (...values: readonly ChipValue[]) => { readonly chip: Chip },
 ): { readonly chip: Chip } | { readonly problem: string } {
-  const [first, second] =
-    operator === 'within' && texts[0] > texts[1] && texts[1] !== '' ? [texts[1], texts[0]] : texts;
-  if (!isDay(first)) return { problem: 'Choose a day.' };
-  const write = (day: string) => (kind === 'time' ? localTime(day).toISOString() : day);
-  if (operator !== 'within') return chip(write(first));
-  if (!isDay(second)) return { problem: 'Choose two days.' };
-  return chip(write(first), write(dayOf(addDays(localTime(second), 1))));
+  const isSwapped = operator === 'within' && texts.every(isDay) && texts[0] > texts[1];
+  const [first, second] = isSwapped ? [texts[1], texts[0]] : texts;
+  const write = (text: string, days = 0): string | undefined => {
+    if (relativeDayOf(text) !== undefined) return text;
+    if (!isDay(text)) return undefined;
+    const day = addDays(localTime(text), days);
+    return kind === 'time' ? day.toISOString() : dayOf(day);
+  };
+  const from = write(first);
+  if (from === undefined) return { problem: 'Choose a day.' };
+  if (operator !== 'within') return chip(from);
+  const to = write(second, 1);
+  return to === undefined ? { problem: 'Choose two days.' } : chip(from, to);
 }
 
 // Years have four digits in filters. While somebody types a year, a date field reports 0002 and 0020.

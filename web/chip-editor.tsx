@@ -1,9 +1,10 @@
 /** The second step of a chip: its operator and its values. Enter applies them. */
 import { useRef, useState } from 'preact/hooks';
-import { type ChipDraft, chipOf, withOperator } from './chip-draft.js';
-import { recentDays } from './chip-values.js';
-import { type Chip, type ChipValue, type FieldPath, isSamePath, type Operator } from './filter-chips.js';
+import { type ChipDraft, chipOf, shownDays, withOperator } from './chip-draft.js';
+import { periodsOf } from './chip-values.js';
+import { type Chip, type ChipValue, type FieldPath, isDateOperator, isSamePath } from './filter-chips.js';
 import { labelOfField, operatorsOf, operatorText, valuesOf } from './filter-fields.js';
+import { relativeDayOf } from './relative-days.js';
 import type { SampledValue, UserSample } from './user-sample.js';
 import { DayField, SeveralValues, TextValue } from './value-fields.js';
 
@@ -98,7 +99,9 @@ function withActive(draft: ChipDraft, active: ChipValue | undefined): ChipDraft 
   return { ...draft, values: values.includes(active) ? values : [...values, active], texts: ['', texts[1]] };
 }
 
-function hintOf({ operator, kind }: ChipDraft): string {
+function hintOf({ operator, kind, texts }: ChipDraft): string {
+  if (isDateOperator(operator) && texts.some((text) => relativeDayOf(text) !== undefined))
+    return 'Moves with the calendar.';
   if (operator === 'startsWith' || operator === 'endsWith' || operator === 'containsExactly') {
     return kind === 'email' ? '' : 'Capital letters matter.';
   }
@@ -119,34 +122,22 @@ function DraftValues({ draft, sample, onChange, onActive, onApply }: DraftValues
   const setFirst = (text: string) => onChange({ ...draft, texts: [text, second] });
   const setSecond = (text: string) => onChange({ ...draft, texts: [first, text] });
   const apply = () => onApply();
-  if (isDate(operator)) {
+  if (isDateOperator(operator)) {
     const isRange = operator === 'within';
+    const [from, to] = shownDays(draft);
     return (
       <>
         <div class="two-values">
           <DayField
             label={isRange ? 'From' : 'Day'}
-            day={first}
+            day={from}
             isLabelShown={isRange}
             onDay={setFirst}
             onApply={apply}
           />
-          {isRange && <DayField label="To" day={second} isLabelShown onDay={setSecond} onApply={apply} />}
+          {isRange && <DayField label="To" day={to} isLabelShown onDay={setSecond} onApply={apply} />}
         </div>
-        {operator === 'since' && (
-          <div class="line wrap">
-            {recentDays(new Date()).map(({ label, day }) => (
-              <button
-                key={label}
-                type="button"
-                class="button small"
-                onClick={() => onApply({ ...draft, texts: [day, ''] })}
-              >
-                {label}
-              </button>
-            ))}
-          </div>
-        )}
+        {operator !== 'before' && <Periods draft={draft} onApply={onApply} />}
       </>
     );
   }
@@ -182,7 +173,23 @@ function DraftValues({ draft, sample, onChange, onActive, onApply }: DraftValues
   }
 }
 
-const isDate = (operator: Operator) => operator === 'before' || operator === 'since' || operator === 'within';
+function Periods({ draft, onApply }: Pick<DraftValuesProps, 'draft' | 'onApply'>) {
+  return (
+    <div class="line wrap">
+      {periodsOf(draft.kind).map(({ label, operator, values: [first = '', second = ''] }) => (
+        <button
+          key={label}
+          type="button"
+          class="button small"
+          aria-pressed={operator === draft.operator && first === draft.texts[0] && second === draft.texts[1]}
+          onClick={() => onApply({ ...draft, operator, texts: [first, second] })}
+        >
+          {label}
+        </button>
+      ))}
+    </div>
+  );
+}
 
 /** So few numbers are read as a scale. Of more, the most frequent are more useful. */
 const orderedMax = 20;

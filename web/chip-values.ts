@@ -1,8 +1,13 @@
-/** Converts what is typed into the fields of a chip: texts to values, and times to days. */
+/** Converts what is typed into the fields of a chip to values, and offers periods of days. */
 import type { ChipValue } from './filter-chips.js';
-import { addDays, type FieldKind, valueText } from './filter-fields.js';
+import { type FieldKind, valueText } from './filter-fields.js';
 import { foldText } from './fold-text.js';
+import { parseNumber } from './parse-number.js';
 
+const booleans = [
+  { value: true, words: ['yes', 'true'] },
+  { value: false, words: ['no', 'false'] },
+];
 const idForm = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
 /** Returns undefined if the text is not a value of this kind. */
@@ -10,13 +15,10 @@ export function parseValue(kind: FieldKind, text: string): ChipValue | undefined
   const trimmed = text.trim();
   if (trimmed === '') return undefined;
   if (kind === 'number') {
-    // A decimal comma, as many languages write it.
-    const number = trimmed.replace(/^(-?\d+),(\d+)$/, '$1.$2');
-    return /^-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i.test(number) && Number.isFinite(Number(number))
-      ? Number(number)
-      : undefined;
+    const number = parseNumber(trimmed);
+    return Number.isFinite(number) ? number : undefined;
   }
-  if (kind === 'boolean') return trimmed === 'true' ? true : trimmed === 'false' ? false : undefined;
+  if (kind === 'boolean') return booleans.find(({ words }) => words.includes(trimmed.toLowerCase()))?.value;
   if (kind === 'id') return idForm.test(trimmed) ? trimmed.toLowerCase() : undefined;
   // A filter can contain neither U+0000 nor half of a character.
   return trimmed.replaceAll('\0', '').toWellFormed();
@@ -58,19 +60,22 @@ export function offeredValues(kind: FieldKind, text: string, known: readonly Chi
   return { values, literal, suggested };
 }
 
-/** The local day of a time, as a date field has it. */
-export function dayOf(time: Date): string {
-  if (Number.isNaN(time.getTime())) return '';
-  const two = (number: number) => String(number).padStart(2, '0');
-  return `${String(time.getFullYear()).padStart(4, '0')}-${two(time.getMonth() + 1)}-${two(time.getDate())}`;
+export interface Period {
+  readonly label: string;
+  readonly operator: 'since' | 'within';
+  readonly values: readonly string[];
 }
 
-/** Days to choose from with one click. */
-export function recentDays(now: Date): readonly { readonly label: string; readonly day: string }[] {
-  return [
-    { label: 'Today', day: dayOf(now) },
-    { label: 'Last 7 days', day: dayOf(addDays(now, -6)) },
-    { label: 'Last 30 days', day: dayOf(addDays(now, -29)) },
-    { label: 'This year', day: `${dayOf(now).slice(0, 4)}-01-01` },
-  ];
+const periods = [
+  ['Today', 'today', 'today + 1'],
+  ['Last 7 days', 'today - 6', 'today + 1'],
+  ['Last 30 days', 'today - 29', 'today + 1'],
+  ['This year', 'this_year', 'this_year + 1'],
+] as const;
+
+/** Periods to choose from with one click. They move with the calendar. Times of the server are never in the future. */
+export function periodsOf(kind: FieldKind): readonly Period[] {
+  if (kind === 'time') return periods.map(([label, from]) => ({ label, operator: 'since', values: [from] }));
+  const all = [...periods, ['Next 30 days', 'today', 'today + 30'] as const];
+  return all.map(([label, ...values]) => ({ label, operator: 'within', values }));
 }

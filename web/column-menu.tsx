@@ -1,4 +1,4 @@
-/** The menu of one column: sorts by it, moves it, changes its width, hides it. */
+/** The menu of one column: sorts and filters by it, moves it, changes its width, hides it. */
 import type { ComponentChildren } from 'preact';
 import type { Column } from './columns.js';
 import { ChevronIcon } from './icons.js';
@@ -10,6 +10,7 @@ export interface ColumnMenuProps {
   readonly isLast: boolean;
   readonly isLarge: boolean;
   onOrder(orderBy: string): void;
+  onFilter(): void;
   onMove(step: number): void;
   onWiden(px: number): void;
   onFit(): void;
@@ -19,7 +20,7 @@ export interface ColumnMenuProps {
 const widenPx = 32;
 
 export function ColumnMenu(props: ColumnMenuProps) {
-  const { column, isFirst, isLast, onMove, onWiden, onFit, onHide } = props;
+  const { column, isFirst, isLast, onFilter, onMove, onWiden, onFit, onHide } = props;
   return (
     <PopupButton
       label={`Options of the column ${column.label}`}
@@ -36,6 +37,8 @@ export function ColumnMenu(props: ColumnMenuProps) {
         return (
           <>
             <Orders {...props} once={once} />
+            <Item run={once(onFilter)}>Filter by this column…</Item>
+            <hr />
             <Item isDisabled={isFirst} run={once(() => onMove(-1))} keys="Ctrl+Shift+←">
               Move left
             </Item>

@@ -11,6 +11,8 @@ export interface Column {
   readonly orders: readonly { readonly field: OrderField; readonly label: string }[];
   readonly kind: 'name' | 'text' | 'time' | 'attribute';
   readonly minPx: number;
+  /** Wide enough for most texts without truncation. */
+  readonly goodPx: number;
   /** The column's share of the remaining width. */
   readonly share: number;
   textOf(user: User): string;
@@ -18,11 +20,15 @@ export interface Column {
   wholeTextOf(user: User): string;
 }
 
+/** Wide enough for most values of attributes. */
+const valuePx = 150;
+
 const ownColumns: readonly Column[] = [
   {
     ...textColumn('name', 'Name', ({ displayName }) => displayName),
     kind: 'name',
     minPx: 180,
+    goodPx: 200,
     share: 1.5,
     orders: [
       { field: 'first_name', label: 'first name' },
@@ -32,6 +38,7 @@ const ownColumns: readonly Column[] = [
   {
     ...textColumn('email', 'Email', ({ email }) => email),
     minPx: 160,
+    goodPx: 240,
     // Emails are longer than most names and values.
     share: 2.5,
     orders: [{ field: 'email', label: '' }],
@@ -41,7 +48,7 @@ const ownColumns: readonly Column[] = [
     orders: [{ field: 'first_name', label: '' }],
   },
   { ...textColumn('last_name', 'Last name', ({ lastName }) => lastName), orders: [{ field: 'last_name', label: '' }] },
-  { ...textColumn('id', 'ID', ({ id }) => id), minPx: 160, share: 1.5 },
+  { ...textColumn('id', 'ID', ({ id }) => id), minPx: 160, goodPx: 160, share: 1.5 },
   timeColumn('create_time', 'Created', ({ createTime }) => createTime),
   timeColumn('update_time', 'Updated', ({ updateTime }) => updateTime),
 ];
@@ -68,7 +75,7 @@ export function columnOf(id: string): Column | undefined {
 }
 
 function textColumn(id: string, label: string, textOf: (user: User) => string): Column {
-  return { id, label, kind: 'text', orders: [], minPx: 112, share: 1, textOf, wholeTextOf: textOf };
+  return { id, label, kind: 'text', orders: [], minPx: 112, goodPx: valuePx, share: 1, textOf, wholeTextOf: textOf };
 }
 
 function timeColumn(
@@ -81,6 +88,7 @@ function timeColumn(
     kind: 'time',
     orders: [{ field: id, label: '' }],
     minPx: 104,
+    goodPx: 104,
     share: 0,
     wholeTextOf: (user) => formatWholeTime(timeOf(user)),
   };
@@ -130,24 +138,33 @@ export const gapPx = 16;
 const endsPx = 20 + 52;
 
 const attributesMax = 8;
-/** Wide enough for most values without truncation. */
-const attributePx = 150;
-const namePx = 200;
-const emailPx = 240;
 
 /** The columns that the page chooses if the person has chosen none: as many attributes as fit. */
 export function defaultColumns(keys: readonly string[], widthPx: number): string[] {
   const fixed = ['name', 'email', 'create_time'];
   const columns = fixed.flatMap((id) => columnOf(id) ?? []);
-  if (widthPx < minWidthOf(columns, {})) return ['name', 'email'];
-  const room = widthPx - minWidthOf(columns, { name: namePx, email: emailPx });
-  const count = Math.max(0, Math.min(attributesMax, Math.floor(room / (attributePx + gapPx))));
+  if (widthPx < minWidthOf(columns, { isTight: true })) return ['name', 'email'];
+  const room = widthPx - minWidthOf(columns, {});
+  const count = Math.max(0, Math.min(attributesMax, Math.floor(room / (valuePx + gapPx))));
   return ['name', 'email', ...keys.slice(0, count).map(attributeColumnId), 'create_time'];
 }
 
-/** The columns of a card if the person has chosen none. */
-export const defaultCardColumns: readonly string[] = ['name', 'email', 'create_time'];
 const cardTextsMax = 2;
+/** Says most about a person without a title. */
+const tellingKey = /^(?:job[ _-]?)?title$|^(?:department|team|role)$/i;
+
+/** The columns of a card if the person has chosen none. Their attribute is a frequent one that is clear without a title. */
+export function defaultCardColumns(users: readonly User[]): string[] {
+  const counts = new Map<string, number>();
+  for (const [key, value] of users.flatMap(({ attributes }) => Object.entries(attributes ?? {}))) {
+    const isClear = typeof value === 'string' && /\p{L}{2}/u.test(value);
+    if (isClear) counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
+  const most = Math.max(0, ...counts.values());
+  const frequent = keysOf(users).filter((key) => (counts.get(key) ?? 0) > most / 2);
+  const key = frequent.find((each) => tellingKey.test(each)) ?? frequent[0];
+  return ['name', 'email', ...(key === undefined ? [] : [attributeColumnId(key)]), 'create_time'];
+}
 
 /** The chosen columns that fit on a card: the name, two others under it, and the first time. */
 export function cardColumns(ids: readonly string[]): string[] {
@@ -156,26 +173,45 @@ export function cardColumns(ids: readonly string[]): string[] {
   return ['name', ...texts, ...ids.filter(isTime).slice(0, 1)];
 }
 
-export function minWidthOf(columns: readonly Column[], widths: Readonly<Record<string, number>>): number {
-  const cells = columns.map(({ id, minPx }) => gapPx + (widths[id] ?? minPx));
+/** In pixels, by the column's id. */
+export type ColumnWidths = Readonly<Record<string, number>>;
+
+export interface GridWidths {
+  /** The widths that the person has chosen. */
+  readonly chosen?: ColumnWidths;
+  /** The widths that the texts of columns need. */
+  readonly content?: ColumnWidths;
+  /** Whether columns become narrower than is good before the grid scrolls sideways. */
+  readonly isTight?: boolean;
+}
+
+export function minWidthOf(columns: readonly Column[], widths: GridWidths): number {
+  const cells = columns.map((column) => gapPx + leastPx(column, widths));
   return cells.reduce((sum, px) => sum + px, endsPx + selectPx);
 }
 
+function leastPx({ id, minPx, goodPx }: Column, { chosen = {}, content = {}, isTight = false }: GridWidths): number {
+  const px = isTight ? minPx : goodPx;
+  return chosen[id] ?? Math.min(px, content[id] ?? px);
+}
+
 /**
- * The value of grid-template-columns. Divides the width that remains among the columns, in pixels, because browsers would
- * otherwise divide it again for each row.
+ * The value of grid-template-columns. First each column gets what its texts need, and then its share of the width that
+ * remains. The widths are in pixels, because browsers would otherwise divide them again for each row.
  */
-export function templateOf(
-  columns: readonly Column[],
-  widths: Readonly<Record<string, number>>,
-  widthPx: number,
-): string {
+export function templateOf(columns: readonly Column[], widths: GridWidths, widthPx: number): string {
+  const { chosen = {}, content = {} } = widths;
   const free = Math.max(0, widthPx - minWidthOf(columns, widths));
-  const shareOf = ({ id, share }: Column) => (widths[id] === undefined ? share : 0);
-  const shares = columns.reduce((sum, column) => sum + shareOf(column), 0);
-  const tracks = columns.map((column) => {
-    const own = widths[column.id] ?? column.minPx;
-    return `${Math.floor(own + (shares === 0 ? 0 : (free * shareOf(column)) / shares))}px`;
+  const parts = columns.map((column) => {
+    const { id, share } = column;
+    const least = leastPx(column, widths);
+    if (chosen[id] !== undefined) return { least, wanted: 0, share: 0 };
+    return { least, wanted: (content[id] ?? least) - least, share };
   });
+  const wanted = parts.reduce((sum, part) => sum + part.wanted, 0);
+  const shares = parts.reduce((sum, { share }) => sum + share, 0);
+  const given = wanted === 0 ? 0 : Math.min(1, free / wanted);
+  const perShare = shares === 0 ? 0 : Math.max(0, free - wanted) / shares;
+  const tracks = parts.map((part) => `${Math.floor(part.least + part.wanted * given + part.share * perShare)}px`);
   return [`${selectPx}px`, ...tracks].join(' ');
 }

@@ -29,6 +29,7 @@ import type { AuthResponse } from './auth-response.js';
 import { type Caller, callerOf, type MethodName, methodPath } from './caller.js';
 import { authorization, sendUnary } from './connect.js';
 import { firstUsersQuery } from './first-users.js';
+import { sentFilterOf } from './sent-filter.js';
 import { Session } from './session.js';
 import { type ClientStream, createCalls, deadlineMsDefault, type ServerStream, type Unary } from './session-calls.js';
 
@@ -82,16 +83,20 @@ export function createDirectory({ origin = location.origin, authResponse }: Dire
     return query;
   };
 
+  const listUsers = unary('listUsers', ListUsersRequest, ListUsersResponse, queryOfFirst);
+  const exportUsers = stream('exportUsers', ExportUsersRequest, ExportUsersResponse);
   return {
     createUser: unary('createUser', CreateUserRequest, CreateUserResponse),
     getUser: unary('getUser', GetUserRequest, GetUserResponse),
     updateUser: unary('updateUser', UpdateUserRequest, UpdateUserResponse),
     deleteUser: unary('deleteUser', DeleteUserRequest, DeleteUserResponse),
-    listUsers: unary('listUsers', ListUsersRequest, ListUsersResponse, queryOfFirst),
+    listUsers: async (request, options) => listUsers(await withSentFilter(request), options),
     batchGetUsers: unary('batchGetUsers', BatchGetUsersRequest, BatchGetUsersResponse),
     batchCreateUsers: unary('batchCreateUsers', BatchCreateUsersRequest, BatchCreateUsersResponse),
     importUsers: clientStream('importUsers', ImportUsersResponse),
-    exportUsers: stream('exportUsers', ExportUsersRequest, ExportUsersResponse),
+    async *exportUsers(request, options) {
+      yield* exportUsers(await withSentFilter(request), options);
+    },
     watchUsers: stream('watchUsers', WatchUsersRequest, WatchUsersResponse),
     listUserChanges: unary('listUserChanges', ListUserChangesRequest, ListUserChangesResponse),
     session,
@@ -110,4 +115,12 @@ export function createDirectory({ origin = location.origin, authResponse }: Dire
       return response;
     },
   };
+}
+
+/** The only place where a filter leaves the page. */
+async function withSentFilter<Request extends { readonly filter?: string | undefined }>(
+  request: Request,
+): Promise<Request> {
+  const { filter } = request;
+  return filter === undefined ? request : { ...request, filter: await sentFilterOf(filter) };
 }

@@ -1,19 +1,24 @@
 /** Exports users to a file whose format and columns the user chooses, and shows the progress. */
+import { Fragment } from 'preact';
 import { useEffect, useId, useState } from 'preact/hooks';
 import { type BulkTarget, describeTarget } from './bulk-target.js';
 import { isAborted } from './call-error.js';
 import { Dialog } from './dialog.js';
 import type { Directory } from './directory.js';
-import { createExportFile, type ExportFormat, exportFields, exportFormats } from './export-format.js';
+import { createExportFile, type ExportFormat, exportColumnsOf, exportFields, exportFormats } from './export-format.js';
 import { download, openSink, readUsers, writeUsers } from './export-users.js';
+import { chipText } from './filter-fields.js';
 import { formatCount } from './format.js';
 import { selectsAll } from './list-query.js';
+import { readChips } from './read-chips.js';
 import { describeFailure } from './save-user.js';
 import { useAttributeTypes } from './use-attribute-types.js';
 
 export interface ExportDialogProps {
   readonly directory: Directory;
   readonly target: BulkTarget;
+  /** The ids of the list's columns, which are the first choice; empty if there is no list yet. */
+  readonly shownColumns: { readonly current: readonly string[] };
   onClose(): void;
 }
 
@@ -23,15 +28,13 @@ type Step =
   | { readonly kind: 'done'; readonly rows: number }
   | { readonly kind: 'failed'; readonly rows: number; readonly problem: string };
 
-const allFields: ReadonlySet<string> = new Set(exportFields.map(([path]) => path));
-
-export function ExportDialog({ directory, target, onClose }: ExportDialogProps) {
+export function ExportDialog({ directory, target, shownColumns, onClose }: ExportDialogProps) {
   const { step, run, stop } = useExport(directory, target);
   const [format, setFormat] = useState<ExportFormat>('csv');
-  const [chosen, setChosen] = useState(allFields);
   const keys = [...(useAttributeTypes(directory, target)?.keys() ?? [])];
+  const { groups, chosen, setChosen, presets } = useColumns(keys, exportColumnsOf(shownColumns.current));
   const id = useId();
-  const columns = [...exportFields.map(([path]) => path), ...keys.map((key) => `attributes.${key}`)];
+  const columns = groups.flatMap((group) => group.columns);
   const canRun = step.kind !== 'running' && chosen.size > 0;
   return (
     <Dialog
@@ -68,9 +71,10 @@ export function ExportDialog({ directory, target, onClose }: ExportDialogProps) 
                 ))}
               </select>
             </label>
-            <ColumnChoice keys={keys} chosen={chosen} onChange={setChosen} />
+            <ColumnChoice groups={groups} chosen={chosen} presets={presets} onChange={setChosen} />
             <p class="hint">
               {hintOf(target)} {formatHints[format]}
+              {format === 'csv' && importFields.some((path) => !chosen.has(path)) && ` ${importHint}`}
             </p>
           </>
         ) : null}
@@ -134,6 +138,9 @@ const formatHints: Readonly<Record<ExportFormat, string>> = {
   json: 'The file is one list, with one user on each line.',
 };
 
+const importFields = ['first_name', 'email'];
+const importHint = 'A later import needs the columns First name and Email.';
+
 function hintOf({ isAll, query }: BulkTarget): string {
   if (!isAll) return '';
   return query.query === ''
@@ -185,7 +192,7 @@ function QueryDetails({ target: { isAll, query } }: { target: BulkTarget }) {
         <div>
           <dt>Filter</dt>
           <dd>
-            <code>{query.filter}</code>
+            <FilterWords filter={query.filter} />
           </dd>
         </div>
       )}
@@ -193,14 +200,72 @@ function QueryDetails({ target: { isAll, query } }: { target: BulkTarget }) {
   );
 }
 
+/** The filter as the list's chips are, or as an expression if it is not made of chips. */
+function FilterWords({ filter }: { filter: string }) {
+  const chips = readChips(filter);
+  if (chips === undefined) return <code>{filter}</code>;
+  return (
+    <ul class="filter-words">
+      {chips.map((chip, at) => (
+        <li key={at} dir="auto">
+          {chipText(chip)}
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+interface ColumnGroup {
+  readonly title: string;
+  readonly columns: readonly string[];
+}
+
+interface Preset {
+  readonly label: string;
+  choose(): void;
+}
+
+const fieldPaths = exportFields.map(([path]) => path);
+const labels = new Map(exportFields);
+const attributePrefix = 'attributes.';
+const labelOf = (column: string) => labels.get(column) ?? column.slice(attributePrefix.length);
+
+/** The columns in the order of the file, and those of them that are chosen: first those of the list, if it has some. */
+function useColumns(keys: readonly string[], inList: readonly string[]) {
+  const [choice, setChoice] = useState<{ readonly isAsList: boolean; readonly chosen: ReadonlySet<string> }>();
+  const isAsList = choice?.isAsList ?? inList.length > 0;
+  const own = [...keys.map((key) => attributePrefix + key), ...inList.filter((column) => !labels.has(column))];
+  const attributes = [...new Set(own)];
+  const others = (columns: readonly string[]) => columns.filter((column) => !inList.includes(column));
+  const groups: readonly ColumnGroup[] = isAsList
+    ? [
+        { title: '', columns: inList },
+        { title: 'Other fields', columns: others(fieldPaths) },
+        { title: 'Other attributes', columns: others(attributes) },
+      ]
+    : [
+        { title: '', columns: fieldPaths },
+        { title: 'Attributes as columns of their own', columns: attributes },
+      ];
+  const asList = { label: 'As in the list', choose: () => setChoice({ isAsList: true, chosen: new Set(inList) }) };
+  const all = { label: 'All fields', choose: () => setChoice({ isAsList: false, chosen: new Set(fieldPaths) }) };
+  return {
+    groups,
+    chosen: choice?.chosen ?? new Set(isAsList ? inList : fieldPaths),
+    setChosen: (chosen: ReadonlySet<string>) => setChoice({ isAsList, chosen }),
+    presets: inList.length > 0 ? [asList, all] : [all],
+  };
+}
+
 interface ColumnChoiceProps {
-  readonly keys: readonly string[];
+  readonly groups: readonly ColumnGroup[];
   readonly chosen: ReadonlySet<string>;
+  readonly presets: readonly Preset[];
   onChange(chosen: ReadonlySet<string>): void;
 }
 
-function ColumnChoice({ keys, chosen, onChange }: ColumnChoiceProps) {
-  const box = (column: string, label: string) => (
+function ColumnChoice({ groups, chosen, presets, onChange }: ColumnChoiceProps) {
+  const box = (column: string) => (
     <label key={column}>
       <input
         type="checkbox"
@@ -212,21 +277,29 @@ function ColumnChoice({ keys, chosen, onChange }: ColumnChoiceProps) {
           onChange(next);
         }}
       />
-      <span class="truncate" dir="auto" title={label}>
-        {label}
+      <span class="truncate" dir="auto" title={labelOf(column)}>
+        {labelOf(column)}
       </span>
     </label>
   );
   return (
     <fieldset class="export-columns">
       <legend>Columns</legend>
-      <div>{exportFields.map(([path, label]) => box(path, label))}</div>
-      {keys.length === 0 ? null : (
-        <>
-          <p class="soft">Attributes as columns of their own</p>
-          <div>{keys.map((key) => box(`attributes.${key}`, key))}</div>
-        </>
-      )}
+      <div class="line">
+        {presets.map(({ label, choose }) => (
+          <button key={label} type="button" class="button small" onClick={choose}>
+            {label}
+          </button>
+        ))}
+      </div>
+      {groups
+        .filter(({ columns }) => columns.length > 0)
+        .map(({ title, columns }) => (
+          <Fragment key={title}>
+            {title !== '' && <p class="soft">{title}</p>}
+            <div class="boxes">{columns.map(box)}</div>
+          </Fragment>
+        ))}
     </fieldset>
   );
 }

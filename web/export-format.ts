@@ -70,7 +70,7 @@ function jsonFile(columns: readonly string[]): ExportFile {
 }
 
 function chosenFields(user: User, columns: readonly string[], keys: readonly string[]): Record<string, unknown> {
-  const fields = userFields.filter(({ path }) => columns.includes(path));
+  const fields = columns.flatMap((column) => userFields.find(({ path }) => path === column) ?? []);
   const chosen: Record<string, unknown> = Object.fromEntries(fields.map(({ name }) => [name, user[name]]));
   if (keys.length === 0 || columns.includes('attributes')) return chosen;
   const attributes = Object.entries(user.attributes ?? {}).filter(([key]) => keys.includes(key));
@@ -97,3 +97,8 @@ export const exportFields: readonly (readonly [string, string])[] = userFields.m
   field.path,
   ('label' in field ? field.label : labels[field.path]) ?? field.path,
 ]);
+
+/** The columns of an export for those of the list. An import can read the two parts of a name, but not the whole. */
+export function exportColumnsOf(columnIds: readonly string[]): string[] {
+  return [...new Set(columnIds.flatMap((id) => (id === 'name' ? ['first_name', 'last_name'] : [id])))];
+}

@@ -12,6 +12,7 @@ import type { ListQuery } from './list-query.js';
 import { pause } from './pause.js';
 import { retried } from './retry.js';
 import { isUnclear } from './save-user.js';
+import { sentFilterOf } from './sent-filter.js';
 
 // A message holds about 200 of the largest users. The server sends fewer than requested if more do not fit.
 const pageSize = 500;
@@ -39,9 +40,10 @@ export async function* readUsers(
 
 async function* readPages(
   directory: Directory,
-  { filter, query, orderBy }: ListQuery,
+  { filter: shown, query, orderBy }: ListQuery,
   signal: AbortSignal,
 ): AsyncGenerator<readonly User[]> {
+  const filter = await sentFilterOf(shown);
   let pageToken = '';
   do {
     const request = { filter, query, orderBy, pageSize, pageToken };
@@ -54,9 +56,11 @@ async function* readPages(
 /** If the connection breaks, it resumes after the last part. */
 async function* readSnapshot(
   directory: Directory,
-  { filter }: ListQuery,
+  { filter: shown }: ListQuery,
   signal: AbortSignal,
 ): AsyncGenerator<readonly User[]> {
+  // The token is valid only for this filter, also if a new day begins meanwhile.
+  const filter = await sentFilterOf(shown);
   let token = '';
   let failures = 0;
   for (;;) {

@@ -1,7 +1,9 @@
 /** The filter as an expression in CEL, in an editor that is loaded with this file's first use. */
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { CelEditor } from './cel-editor.js';
+import { CopyButton } from './copy-button.js';
 import type { Mistake } from './filter-mistake.js';
+import { hasRelativeDays, sentFilter } from './relative-days.js';
 import type { UserSample } from './user-sample.js';
 
 export interface ExpressionFieldProps {
@@ -104,6 +106,23 @@ export function ExpressionField(props: ExpressionFieldProps) {
             : 'This filter cannot be shown as separate conditions.'}
         </p>
       )}
+      {hasRelativeDays(draft) && <SentFilter filter={draft} />}
     </div>
+  );
+}
+
+/** Other clients do not know the page's own days. */
+function SentFilter({ filter }: { filter: string }) {
+  const sent = sentFilter(filter);
+  return (
+    <details class="hint sent-filter">
+      <summary>
+        Only this page knows <code>today</code> and <code>this_year</code>. Show the filter for other clients
+      </summary>
+      <p class="line">
+        <code>{sent}</code>
+        <CopyButton text={sent} what="the filter with fixed days" />
+      </p>
+    </details>
   );
 }

@@ -4,7 +4,7 @@ import type { FieldPath } from './filter-chips.js';
 import { type FieldKind, type FilterFieldInfo, firstFields, labelOfField, otherFields } from './filter-fields.js';
 import { foldText } from './fold-text.js';
 import { type Option, OptionField } from './listbox.js';
-import { type SampledField, searchedPaths, shareText, type UserSample } from './user-sample.js';
+import { type SampledField, searchedPaths, sharesText, shareText, type UserSample } from './user-sample.js';
 
 export interface FieldPickerProps {
   readonly sample: UserSample | undefined;
@@ -47,6 +47,7 @@ export function FieldPicker({ sample, onPick, onAdvanced }: FieldPickerProps) {
         onText={setText}
         onChoose={(key) => choices.find((choice) => choice.key === key)?.pick()}
       />
+      {sample !== undefined && attributes.length > 0 && <p class="hint shares">{sharesText(sample)}</p>}
       <div class="popup-foot">
         <button type="button" class="button quiet small" onClick={onAdvanced}>
           Write an expression

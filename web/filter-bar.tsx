@@ -5,13 +5,13 @@
 import type { RefObject } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { CallError } from './call-error.js';
-import { type ChipDraft, draftOf, newDraft } from './chip-draft.js';
+import { type ChipDraft, draftOf, draftOfColumn, newDraft } from './chip-draft.js';
 import { ChipEditor } from './chip-editor.js';
 import type { Directory } from './directory.js';
 import { ExpressionField } from './expression-field.js';
 import { FieldPicker } from './field-picker.js';
 import { type Chip, isSamePath, writeChips } from './filter-chips.js';
-import { chipTexts, labelOfField } from './filter-fields.js';
+import { chipText, chipTexts, labelOfField } from './filter-fields.js';
 import { chipAt, mistakeOf } from './filter-mistake.js';
 import { CloseIcon } from './icons.js';
 import { Popup } from './popup.js';
@@ -25,16 +25,17 @@ export interface FilterBarProps {
   readonly queryError: CallError | undefined;
   /** Whether the list shows the result of another query. */
   readonly isOutdated: boolean;
-  /** The button that starts a new chip, and how often it was pressed. */
-  readonly opener: { readonly button: HTMLButtonElement | null; readonly presses: number };
+  /** The button that starts a new chip, how often one was started, and the last one's column; empty for none. */
+  readonly opener: { readonly button: HTMLButtonElement | null; readonly presses: number; readonly columnId: string };
   onFilter(filter: string): void;
   /** Called when nothing is left to show. */
   onEmpty(): void;
 }
 
-/** Somebody chooses the field of a new chip, or edits a new chip or the one at an index. */
+/** Somebody chooses the field of a new chip, or has chosen a column, or edits a new chip or the one at an index. */
 type Editing =
   | { readonly step: 'field' }
+  | { readonly step: 'column'; readonly columnId: string }
   | { readonly step: 'chip'; readonly at: number | 'new'; readonly draft: ChipDraft };
 
 export function FilterBar({ directory, filter, queryError, isOutdated, opener, onFilter, onEmpty }: FilterBarProps) {
@@ -42,7 +43,9 @@ export function FilterBar({ directory, filter, queryError, isOutdated, opener, o
   const mistake = mistakeOf(queryError, filter);
   const [readSample] = useState(() => createUserSampler(directory));
   const [prefersText, setPrefersText] = useState(false);
-  const [editing, setEditing] = useState<Editing | undefined>(opener.presses > 0 ? { step: 'field' } : undefined);
+  const firstStep = (): Editing =>
+    opener.columnId === '' ? { step: 'field' } : { step: 'column', columnId: opener.columnId };
+  const [editing, setEditing] = useState<Editing | undefined>(opener.presses > 0 ? firstStep : undefined);
   const handledPresses = useRef(opener.presses);
   const [sample, setSample] = useState<UserSample>();
   const list = useRef<HTMLUListElement>(null);
@@ -54,7 +57,7 @@ export function FilterBar({ directory, filter, queryError, isOutdated, opener, o
     if (opener.presses > 0) load();
     if (opener.presses === handledPresses.current) return;
     handledPresses.current = opener.presses;
-    setEditing((before) => (before === undefined ? { step: 'field' } : undefined));
+    setEditing((before) => (before === undefined ? firstStep() : undefined));
   }, [opener.presses]);
   useEffect(() => {
     if (filter === '' && editing === undefined && !prefersText) onEmpty();
@@ -152,7 +155,15 @@ function EditPopup({ editing, anchor, sample, onEdit, onApply, onAdvanced, onClo
       </Popup>
     );
   }
-  const { at, draft } = editing;
+  const at = editing.step === 'column' ? 'new' : editing.at;
+  const draft = editing.step === 'column' ? draftOfColumn(editing.columnId, sample) : editing.draft;
+  if (draft === undefined) {
+    return (
+      <Popup key="column" label="Add a filter" {...shared}>
+        <p class="popup-note">Loading…</p>
+      </Popup>
+    );
+  }
   return (
     <Popup key={`chip ${at}`} label={`Filter by ${labelOfField(draft.path)}`} {...shared}>
       <ChipEditor start={draft} isNew={at === 'new'} sample={sample} onApply={onApply} onCancel={onClose} />
@@ -210,7 +221,7 @@ interface ChipButtonProps {
 
 function ChipButton({ chip, at, isInvalid, isOpen, onOpen, onRemove }: ChipButtonProps) {
   const { field, operator, values } = chipTexts(chip);
-  const text = `${field} ${operator} ${values}`.trim();
+  const text = chipText(chip);
   return (
     <li class={`chip${isInvalid ? ' invalid' : ''}`}>
       <button
@@ -227,7 +238,7 @@ function ChipButton({ chip, at, isInvalid, isOpen, onOpen, onRemove }: ChipButto
           onRemove();
         }}
       >
-        <bdi class="chip-field">{field}</bdi> <span class="chip-operator">{operator}</span>{' '}
+        <bdi class="chip-field">{field}</bdi> {operator !== '' && <span class="chip-operator">{operator}</span>}{' '}
         {values !== '' && <bdi class="chip-values truncate">{values}</bdi>}
       </button>
       <button type="button" class="chip-remove" aria-label={`Remove: ${text}`} onClick={onRemove}>

@@ -1,6 +1,7 @@
 /** A filter as chips: conditions that must all be true, each with a field, an operator and values. Writes them as CEL. */
 import { filterFields } from '../src/fields.js';
 import { quoted } from './cel-tokens.js';
+import { relativeDayOf } from './relative-days.js';
 
 /** One name of a field, or `attributes` and the keys of an attribute. */
 export type FieldPath = readonly string[];
@@ -26,7 +27,7 @@ export type Operator =
   | 'less'
   /** Both numbers match, too. */
   | 'between'
-  /** The values of the next three are times (RFC 3339), or days in an attribute. */
+  /** The values of the next three are times (RFC 3339), or days in an attribute, or days that move (relative-days.ts). */
   | 'before'
   | 'since'
   /** From the first value to just before the second. */
@@ -76,10 +77,15 @@ function writeNumber(value: number): string {
     : String(value);
 }
 
-function writeValue(path: FieldPath, value: ChipValue): string {
+function writeValue({ path, operator }: Chip, value: ChipValue): string {
   if (typeof value === 'number') return writeNumber(value);
   if (typeof value === 'boolean') return String(value);
-  return columnKind(path) === 'timestamp' ? `timestamp(${quoted(value)})` : quoted(value);
+  const day = isDateOperator(operator) && relativeDayOf(value) !== undefined ? value : quoted(value);
+  return columnKind(path) === 'timestamp' ? `timestamp(${day})` : day;
+}
+
+export function isDateOperator(operator: Operator): boolean {
+  return operator === 'before' || operator === 'since' || operator === 'within';
 }
 
 /**
@@ -97,9 +103,10 @@ export function spellingsOf(path: FieldPath, text: string): string[] {
 const both = (terms: readonly string[]) => `(${terms.join(' && ')})`;
 const oneOf = (terms: readonly string[]) => (terms.length === 1 ? (terms[0] ?? '') : `(${terms.join(' || ')})`);
 
-export function writeChip({ path, others = [], operator, values }: Chip): string {
+export function writeChip(chip: Chip): string {
+  const { path, others = [], operator, values } = chip;
   const field = writePath(path);
-  const texts = values.map((value) => writeValue(path, value));
+  const texts = values.map((value) => writeValue(chip, value));
   const [first = '""', second = '""'] = texts;
   const isOneOf = () => (texts.length === 1 ? `${field} == ${first}` : `${field} in [${texts.join(', ')}]`);
   const contains = () =>

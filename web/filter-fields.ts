@@ -1,6 +1,16 @@
 /** The names of a filter’s fields and operators on the page, and the operators and values of each kind of field. */
-import { type Chip, type ChipValue, columnKind, type FieldPath, type Operator } from './filter-chips.js';
+import { addDays } from './days.js';
+import {
+  type Chip,
+  type ChipValue,
+  columnKind,
+  type FieldPath,
+  isAttribute,
+  isDateOperator,
+  type Operator,
+} from './filter-chips.js';
 import { formatCount } from './format.js';
+import { type RelativeDay, relativeDayOf } from './relative-days.js';
 
 /** A `date` is an attribute with texts such as `2026-01-31`, and a `time` is a time of the server. */
 export type FieldKind = 'id' | 'text' | 'email' | 'time' | 'number' | 'boolean' | 'date' | 'list';
@@ -107,7 +117,7 @@ export function kindOfChip({ path, operator, values: [value] }: Chip): FieldKind
   const column = kindOfColumn(path);
   if (column !== undefined) return column;
   if (operator === 'includes' || operator === 'includesNot') return 'list';
-  if (operator === 'before' || operator === 'since' || operator === 'within') return 'date';
+  if (isDateOperator(operator)) return 'date';
   return typeof value === 'number' ? 'number' : typeof value === 'boolean' ? 'boolean' : 'text';
 }
 
@@ -117,6 +127,8 @@ const dayAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', tim
 /** `isEnd`: a range ends just before this time or day, so the last day of the range is the previous one. */
 function dateText(value: ChipValue, isEnd = false): string {
   const text = String(value);
+  const relative = relativeDayOf(text);
+  if (relative !== undefined) return relativeText(relative, isEnd);
   const isDay = /^\d{4}-\d\d-\d\d$/.test(text);
   const time = isDay ? new Date(`${text}T00:00:00`) : new Date(text);
   if (Number.isNaN(time.getTime())) return text;
@@ -124,28 +136,67 @@ function dateText(value: ChipValue, isEnd = false): string {
   return day.format(isEnd ? addDays(time, -1) : time);
 }
 
+const unitTexts = {
+  today: ['yesterday', 'today', 'tomorrow'],
+  this_year: ['last year', 'this year', 'next year'],
+} as const;
+
+/** The name of a day or year near the current one. */
+const nameOf = ({ unit, offset }: RelativeDay): string | undefined => unitTexts[unit][offset + 1];
+
+function relativeText(day: RelativeDay, isEnd: boolean): string {
+  const shown = { ...day, offset: day.offset - (isEnd ? 1 : 0) };
+  const [name, count] = [nameOf(shown), formatCount(Math.abs(shown.offset))];
+  const unit = shown.unit === 'today' ? 'days' : 'years';
+  const text = name ?? (shown.offset < 0 ? `${count} ${unit} ago` : `in ${count} ${unit}`);
+  if (unit === 'days') return text;
+  const edge = isEnd ? 'the end of' : 'the start of';
+  return name === undefined ? `${edge} the year ${text}` : `${edge} ${text}`;
+}
+
+/** The period of a chip if it has a name that moves with the calendar, in two parts: `in the last`, `7 days`. */
+function periodText({ path, operator, values }: Chip): readonly [string, string] | undefined {
+  const [from, given] = values.map((value) => relativeDayOf(String(value)));
+  if (from === undefined) return undefined;
+  // Times of the server are never in the future.
+  const isOpen = operator === 'since' && !isAttribute(path);
+  const to = isOpen ? { unit: from.unit, offset: 1 } : given;
+  if (to?.unit !== from.unit) return undefined;
+  const is = isAttribute(path) ? 'is ' : '';
+  const count = to.offset - from.offset;
+  const name = nameOf(from);
+  if (count === 1 && name !== undefined) return [is.trim(), name];
+  if (count < 2 || from.unit !== 'today') return undefined;
+  if (to.offset === 1) return [`${is}in the last`, `${formatCount(count)} days`];
+  return from.offset === 0 ? [`${is}in the next`, `${formatCount(count)} days`] : undefined;
+}
+
 /** Not always at midnight: in some countries the clocks change then. */
 export function isDayStart(time: Date): boolean {
   return time.getTime() === addDays(time, 0).getTime();
 }
 
-/** Returns the beginning of the day that is so many days later, also across a change of the clocks. */
-export function addDays(time: Date, days: number): Date {
-  return new Date(time.getFullYear(), time.getMonth(), time.getDate() + days);
-}
-
 export function valueText(value: ChipValue): string {
-  if (typeof value === 'boolean') return value ? 'true' : 'false';
+  // As the cells of the list.
+  if (typeof value === 'boolean') return value ? 'yes' : 'no';
   if (value === '') return 'an empty text';
   return String(value);
 }
 
-/** The chip in words, in three parts: `Department`, `is one of`, `ops, sales`. */
+/** The chip in words. */
+export function chipText(chip: Chip): string {
+  const { field, operator, values } = chipTexts(chip);
+  return [field, operator, values].filter((part) => part !== '').join(' ');
+}
+
+/** The same in three parts: `Department`, `is one of`, `ops, sales`. */
 export function chipTexts(chip: Chip): { readonly field: string; readonly operator: string; readonly values: string } {
   const { path, others = [], operator, values } = chip;
   const [first = '', second = ''] = values;
   const field = others.length === 0 ? labelOfField(path) : `Any of ${formatCount(others.length + 1)} attributes`;
   const plain = operatorTexts[operator];
+  const period = isDateOperator(operator) ? periodText(chip) : undefined;
+  if (period !== undefined) return { field, operator: period[0], values: period[1] };
   if (operator === 'within') {
     const [from, to] = [dateText(first), dateText(second, true)];
     return from === to

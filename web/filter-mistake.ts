@@ -2,6 +2,7 @@
 import type { CallError } from './call-error.js';
 import { type Token, tokensOf } from './cel-tokens.js';
 import { type Chip, writeChip } from './filter-chips.js';
+import { placeInFilter, relativeUnits, sentFilter } from './relative-days.js';
 
 export interface Mistake {
   readonly text: string;
@@ -16,10 +17,15 @@ export function mistakeOf(error: CallError | undefined, filter: string): Mistake
   if (violation === undefined) return undefined;
   const [place, character] = placeForm.exec(violation.description) ?? [];
   const description = place === undefined ? violation.description : violation.description.replace(place, '');
-  const at = character === undefined ? undefined : [...filter].slice(0, Number(character) - 1).join('').length;
+  const before = [...sentFilter(filter)].slice(0, Number(character) - 1).join('');
+  const at = character === undefined ? undefined : placeInFilter(filter, before.length);
   // For these, the server knows only where its parser stopped.
   if (description === 'must be a CEL expression') {
     return syntaxMistake(filter) ?? { text: 'The expression cannot be read at the marked place.', at };
+  }
+  const isDay = at !== undefined && relativeUnits.some((unit) => filter.startsWith(unit, at));
+  if (isDay && description.startsWith('must compare create_time')) {
+    return { text: 'Created and Updated are times. Put the day into timestamp(…), such as timestamp(today - 6).', at };
   }
   return { text: `The filter ${description.replaceAll('create_time and update_time', 'Created and Updated')}.`, at };
 }

@@ -15,13 +15,16 @@ export interface GridHeadProps {
   readonly selection: Selection;
   readonly total: number | undefined;
   onOrder(orderBy: string): void;
+  /** Starts a filter by the column with this id. */
+  onFilter(id: string): void;
   onColumns(ids: readonly string[]): void;
-  /** Undefined for the width that the page chooses. */
-  onWidth(id: string, px: number | undefined): void;
+  onWidth(id: string, px: number): void;
+  /** Called for a column that should be as wide as its content. */
+  onFit(column: Column): void;
 }
 
 export function GridHead(props: GridHeadProps) {
-  const { columns, orderBy, selection, total, onOrder, onColumns, onWidth } = props;
+  const { columns, orderBy, selection, total, onOrder, onColumns, onWidth, onFit } = props;
   const row = useRef<HTMLDivElement>(null);
   const ids = columns.map(({ id }) => id);
   const move = (id: string, to: number) => onColumns(moved(ids, id, to));
@@ -57,9 +60,10 @@ export function GridHead(props: GridHeadProps) {
             isLast={index === columns.length - 1}
             isLarge={props.isLarge}
             onOrder={onOrder}
+            onFilter={() => props.onFilter(column.id)}
             onMove={(step) => move(column.id, index + step)}
             onWiden={(px) => widen(column.id, px)}
-            onFit={() => onWidth(column.id, undefined)}
+            onFit={() => onFit(column)}
             onHide={() => onColumns(ids.filter((id) => id !== column.id))}
           />
           {/* The menu and Shift with an arrow change the width without a pointer. */}
@@ -67,7 +71,7 @@ export function GridHead(props: GridHeadProps) {
             class="resizer"
             aria-hidden="true"
             onPointerDown={(event) => resize(event, (px) => onWidth(column.id, px))}
-            onDblClick={() => onWidth(column.id, undefined)}
+            onDblClick={() => onFit(column)}
           />
         </div>
       ))}
@@ -83,19 +87,30 @@ function HeadLabel({ column: { label, orders, kind }, orderBy, isLarge, onOrder 
   const descends = direction === 'desc';
   const next = sorted === undefined ? kind === 'time' : !descends;
   const isSlow = isLarge && main.field === 'update_time';
+  const other = orders.find(({ field }) => field !== by);
   return (
-    <button
-      type="button"
-      class="head-label"
-      title={isSlow ? 'There is no index for this order, so it is slow with many users' : undefined}
-      onClick={() => onOrder(`${(sorted ?? main).field}${next ? ' desc' : ''}`)}
-    >
-      <span class="truncate">
-        {label}
-        {sorted !== undefined && sorted !== main && <span class="faint"> · {sorted.label}</span>}
-      </span>
-      {sorted !== undefined && (descends ? <ArrowDownIcon /> : <ArrowUpIcon />)}
-    </button>
+    <>
+      <button
+        type="button"
+        class="head-label"
+        title={isSlow ? 'There is no index for this order, so it is slow with many users' : undefined}
+        onClick={() => onOrder(`${(sorted ?? main).field}${next ? ' desc' : ''}`)}
+      >
+        <span class="truncate">{label}</span>
+        {sorted !== undefined && (descends ? <ArrowDownIcon /> : <ArrowUpIcon />)}
+      </button>
+      {sorted !== undefined && other !== undefined && (
+        <button
+          type="button"
+          class="head-part truncate"
+          title={`Sort by ${other.label} instead`}
+          aria-label={`Sorted by ${sorted.label}. Sort by ${other.label} instead`}
+          onClick={() => onOrder(`${other.field}${descends ? ' desc' : ''}`)}
+        >
+          {sorted.label}
+        </button>
+      )}
+    </>
   );
 }
 

@@ -1,4 +1,5 @@
 /** How the person wants to see the list: its columns, their widths, and the density. The browser stores it. */
+import type { ColumnWidths } from './columns.js';
 
 export const densities = { comfortable: 'Comfortable', compact: 'Compact' } as const;
 export type Density = keyof typeof densities;
@@ -6,8 +7,10 @@ export type Density = keyof typeof densities;
 export interface GridLook {
   /** The ids of the columns in their order. Undefined while the page chooses them, by the width and the data. */
   readonly columns: readonly string[] | undefined;
-  /** In pixels, by the column's id, for columns whose width was changed. */
-  readonly widths: Readonly<Record<string, number>>;
+  /** Those of columns whose width was changed. */
+  readonly widths: ColumnWidths;
+  /** The measured widths of the contents of columns, so that the next visit starts with them. */
+  readonly contentWidths: ColumnWidths;
   readonly density: Density;
 }
 
@@ -23,7 +26,7 @@ const columnsMax = 100;
 export const widthPxMin = 64;
 export const widthPxMax = 900;
 
-const start: GridLook = { columns: undefined, widths: {}, density: 'comfortable' };
+const start: GridLook = { columns: undefined, widths: {}, contentWidths: {}, density: 'comfortable' };
 
 export function createGridSettings(): GridSettings {
   let look = readLook();
@@ -59,14 +62,19 @@ function readLook(): GridLook {
 /** Ignores what another version of the page may have stored. */
 function lookOf(stored: unknown): GridLook {
   if (typeof stored !== 'object' || stored === null) return start;
-  const { columns, widths, density }: { columns?: unknown; widths?: unknown; density?: unknown } = stored;
+  const { columns, widths, contentWidths, density }: Partial<Record<keyof GridLook, unknown>> = stored;
   return {
     columns: Array.isArray(columns) ? columns.filter((id) => typeof id === 'string').slice(0, columnsMax) : undefined,
-    widths: Object.fromEntries(
-      Object.entries(typeof widths === 'object' && widths !== null ? widths : {}).filter(
-        ([, px]) => typeof px === 'number' && px >= widthPxMin && px <= widthPxMax,
-      ),
-    ),
+    widths: widthsOf(widths),
+    contentWidths: widthsOf(contentWidths),
     density: density === 'compact' ? 'compact' : 'comfortable',
   };
+}
+
+function widthsOf(stored: unknown): ColumnWidths {
+  return Object.fromEntries(
+    Object.entries(typeof stored === 'object' && stored !== null ? stored : {}).filter(
+      ([, px]) => typeof px === 'number' && px >= widthPxMin && px <= widthPxMax,
+    ),
+  );
 }

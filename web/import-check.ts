@@ -2,17 +2,23 @@
 import type { RowProblem } from '../src/user-files/columns.js';
 import { createPlaces } from '../src/user-files/places.js';
 import type { Directory } from './directory.js';
+import { createStrayTexts, type StrayTexts } from './import-attributes.js';
 import { createImportMessages, type OnTaken } from './import-messages.js';
 import { explainProblems, type ProblemRow } from './import-problems.js';
 import { type ImportFile, openFile, problemOf, readRows } from './import-users.js';
+import type { KnownAttributes } from './use-attribute-types.js';
 
 export interface CheckReport {
   readonly created: number;
   readonly updated: number;
   readonly skipped: number;
   readonly rejected: number;
+  /** All rows that were read. */
+  readonly rows: number;
   /** The server names only the first 100 rows that it would reject, so these may be fewer than `rejected`. */
   readonly reasons: readonly RejectReason[];
+  /** In all rows that were read. */
+  readonly strayTexts: readonly StrayTexts[];
   /** Why the check ended early; empty if the user stopped it, undefined if it checked the whole file. */
   readonly problem: string | undefined;
 }
@@ -27,6 +33,8 @@ export interface RejectReason {
 
 export interface CheckOptions {
   readonly onTaken: OnTaken;
+  /** The attributes of other users. */
+  readonly known: KnownAttributes;
   readonly signal: AbortSignal;
   /** `share` is the share of the file that was read. After that, the page waits for the server. */
   onProgress(progress: { readonly rows: number; readonly share: number }): void;
@@ -39,12 +47,13 @@ const rowsPerProgress = 1_000;
 export async function checkImport(
   directory: Directory,
   source: ImportFile,
-  { onTaken, signal, onProgress }: CheckOptions,
+  { onTaken, known, signal, onProgress }: CheckOptions,
 ): Promise<CheckReport> {
   const { decoded, share } = openFile(source);
   const messages = createImportMessages(onTaken, { keepGoing: true, validateOnly: true });
   const places = createPlaces();
   const reasons = createReasons();
+  const strayTexts = createStrayTexts(known);
   let rows = 0;
   let result = { created: 0, updated: 0, skipped: 0, rejected: 0 };
   let unreadable: unknown;
@@ -58,6 +67,7 @@ export async function checkImport(
           continue;
         }
         places.add({ row, line });
+        strayTexts.add(row, user.attributes);
         messages.add(user);
       }
     } catch (error) {
@@ -73,7 +83,7 @@ export async function checkImport(
     for (const [row, { field, message }] of problems) reasons.add(row, { field, message: texts.get(row) ?? message });
     if (unreadable !== undefined) throw unreadable;
   });
-  return { ...result, reasons: reasons.list(), problem };
+  return { ...result, rows, reasons: reasons.list(), strayTexts: strayTexts.list(), problem };
 }
 
 async function explainErrors(source: ImportFile, problems: ReadonlyMap<number, RowProblem>) {

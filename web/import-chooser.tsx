@@ -11,9 +11,10 @@ export interface ChooseProblem {
 export interface ImportChooserProps {
   readonly problem: ChooseProblem | undefined;
   onChoose(file: File | undefined, encoding?: string): void;
+  onTemplate(): void;
 }
 
-export function ImportChooser({ problem, onChoose }: ImportChooserProps) {
+export function ImportChooser({ problem, onChoose, onTemplate }: ImportChooserProps) {
   const id = useId();
   const [isOver, setOver] = useState(false);
   return (
@@ -62,6 +63,12 @@ export function ImportChooser({ problem, onChoose }: ImportChooserProps) {
           Department. You choose the meaning of each column before the import.
         </p>
       </div>
+      <p class="line wrap">
+        <span class="grow soft">No file yet? A template has the right columns and an example row.</span>
+        <button type="button" class="button" onClick={onTemplate}>
+          Download a template
+        </button>
+      </p>
     </>
   );
 }

@@ -9,6 +9,7 @@ import type { Directory } from './directory.js';
 import { DiscardQuestion, useDiscardQuestion } from './discard-question.js';
 import { download } from './export-users.js';
 import { formatCount } from './format.js';
+import { readKnownAttributes, templateOf } from './import-attributes.js';
 import { ImportChooser } from './import-chooser.js';
 import { validatePreview } from './import-file.js';
 import type { OnTaken } from './import-messages.js';
@@ -96,7 +97,7 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
             onTakenChange={setOnTaken}
           />
         ) : (
-          <Content step={step} steps={steps} />
+          <Content step={step} steps={steps} directory={directory} />
         )}
       </div>
     </Dialog>
@@ -112,12 +113,19 @@ function focusFirst(body: HTMLElement | null): void {
 interface ContentProps {
   readonly step: Exclude<ImportStep, { kind: 'preview' }>;
   readonly steps: Pick<Steps, 'choose' | 'setStep'>;
+  readonly directory: Directory;
 }
 
-function Content({ step, steps: { choose, setStep } }: ContentProps) {
+function Content({ step, steps: { choose, setStep }, directory }: ContentProps) {
   switch (step.kind) {
     case 'choose':
-      return <ImportChooser problem={step.problem} onChoose={(file, encoding) => void choose(file, encoding)} />;
+      return (
+        <ImportChooser
+          problem={step.problem}
+          onChoose={(file, encoding) => void choose(file, encoding)}
+          onTemplate={() => void downloadTemplate(directory)}
+        />
+      );
     case 'reading':
       return (
         <p class="line" role="status" tabIndex={-1} data-first>
@@ -141,6 +149,11 @@ function Content({ step, steps: { choose, setStep } }: ContentProps) {
         />
       );
   }
+}
+
+async function downloadTemplate(directory: Directory): Promise<void> {
+  const text = templateOf(await readKnownAttributes(directory));
+  download(new Blob([text], { type: 'text/csv' }), 'users-template.csv');
 }
 
 interface ButtonsProps {

@@ -4,6 +4,8 @@ import { UnreadableFile, WrongEncoding } from '../src/user-files/file-text.js';
 import { type Column, matchHeader } from '../src/user-files/header.js';
 import { readText, refuseColumns } from './csv.js';
 import { labelOfEncoding } from './encodings.js';
+import { attributePrefix, withKnownKeys } from './import-attributes.js';
+import type { KnownAttributes } from './use-attribute-types.js';
 
 // Enough to recognize what a column contains.
 const sampleRowsMax = 3;
@@ -22,12 +24,25 @@ export interface FilePreview {
   readonly columns: readonly Column[];
   readonly samples: readonly (readonly string[])[];
   readonly rows: number;
+  /** The attributes of other users, the most frequent first. */
+  readonly known: KnownAttributes;
   /** Why the file cannot be read to its end. */
   readonly fault: UnreadableFile | undefined;
 }
 
+export interface PreviewOptions {
+  /** The user's choice; empty to detect it. */
+  readonly encoding: string;
+  /** Never rejects. */
+  readonly known: Promise<KnownAttributes>;
+  readonly signal: AbortSignal;
+}
+
 /** Reads the whole file. Throws UnreadableFile if it has no header. */
-export async function readPreview(file: File, encoding: string, signal: AbortSignal): Promise<FilePreview> {
+export async function readPreview(
+  file: File,
+  { encoding, known: reading, signal }: PreviewOptions,
+): Promise<FilePreview> {
   const decoded = readText(file, { encoding: encoding || undefined });
   const csv = await openCsv(decoded.text);
   let header: readonly string[] | undefined;
@@ -49,8 +64,9 @@ export async function readPreview(file: File, encoding: string, signal: AbortSig
   if (header === undefined) throw new UnreadableFile('it is empty; its first line must name the columns');
   const { delimiter } = csv;
   const encodingFound = decoded.encoding();
-  const columns = withEmail(matchHeader(header), samples);
-  return { file, delimiter, encoding, encodingFound, columns, samples, rows, fault };
+  const known = await reading;
+  const columns = withEmail(withKnownKeys(matchHeader(header), known), samples);
+  return { file, delimiter, encoding, encodingFound, columns, samples, rows, known, fault };
 }
 
 /** If no column is the email, but the first cells of exactly one unknown column all look like emails, this column is. */
@@ -83,11 +99,12 @@ export function attributeKeyOf({ name }: Column): string {
 }
 
 /** Imports the columns that match no field as attributes, except those without a name or with one that is taken. */
-export function withAttributes(columns: readonly Column[]): Column[] {
-  const taken = new Set(columns.map(({ field }) => field));
-  return columns.map((column) => {
+export function withAttributes(columns: readonly Column[], known: KnownAttributes): readonly Column[] {
+  const matched = withKnownKeys(columns, known);
+  const taken = new Set(matched.map(({ field }) => field));
+  return matched.map((column) => {
     const key = attributeKeyOf(column);
-    const field = `attributes.${key}`;
+    const field = attributePrefix + key;
     if (column.field !== '' || column.isIgnored || key === '' || taken.has(field)) return column;
     taken.add(field);
     return { ...column, field };

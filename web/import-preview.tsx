@@ -1,16 +1,20 @@
 /** The second step of an import: the user checks the file's columns before the page sends anything. */
-import { useState } from 'preact/hooks';
+import { useId, useRef, useState } from 'preact/hooks';
 import { writablePaths } from '../src/fields.js';
 import { delimiterNames } from '../src/user-files/csv.js';
 import { WrongEncoding } from '../src/user-files/file-text.js';
 import type { Column } from '../src/user-files/header.js';
+import { similarKey } from './attributes.js';
 import { EncodingSelect } from './encoding-select.js';
 import { formatBytes, formatCount } from './format.js';
+import { attributePrefix, cellTypeOf } from './import-attributes.js';
 import { attributeKeyOf, type FilePreview, withAttributes } from './import-file.js';
 import type { OnTaken } from './import-messages.js';
+import type { KnownAttributes } from './use-attribute-types.js';
 import { labelOf } from './user-fields.js';
 
-const attributePrefix = 'attributes.';
+// More would be hard to find in the list, and all keys can be entered.
+const offeredKeysMax = 50;
 /** The value of the option that opens a field for the key. No field has this name. */
 const otherKey = ' ';
 
@@ -55,7 +59,7 @@ export function ImportPreview(props: ImportPreviewProps) {
       {fault === undefined || fault instanceof WrongEncoding ? null : (
         <p class="notice danger">{fault.message} Only the rows before that line can be imported.</p>
       )}
-      <AddAttributes columns={preview.columns} onColumns={onColumns} />
+      <AddAttributes columns={preview.columns} known={preview.known} onColumns={onColumns} />
       <ColumnTable preview={preview} onColumns={onColumns} />
       <p class="hint">
         Valid rows are written even if others are rejected. Users that were written stay, even if you stop the import.
@@ -65,9 +69,11 @@ export function ImportPreview(props: ImportPreviewProps) {
   );
 }
 
+type AddAttributesProps = Pick<FilePreview, 'columns' | 'known'> & Pick<ImportPreviewProps, 'onColumns'>;
+
 /** The user can import all columns that match no field as attributes at once, or ignore them again. */
-function AddAttributes({ columns, onColumns }: Pick<FilePreview, 'columns'> & Pick<ImportPreviewProps, 'onColumns'>) {
-  const next = withAttributes(columns);
+function AddAttributes({ columns, known, onColumns }: AddAttributesProps) {
+  const next = withAttributes(columns, known);
   const added = columns.filter((column, index) => column !== next[index]);
   if (added.length === 0) return null;
   const text = added.length === 1 ? '1 column matches no field' : `${added.length} columns match no field`;
@@ -81,7 +87,10 @@ function AddAttributes({ columns, onColumns }: Pick<FilePreview, 'columns'> & Pi
   );
 }
 
-function ColumnTable({ preview: { columns, samples }, onColumns }: Pick<ImportPreviewProps, 'preview' | 'onColumns'>) {
+function ColumnTable({
+  preview: { columns, samples, known },
+  onColumns,
+}: Pick<ImportPreviewProps, 'preview' | 'onColumns'>) {
   return (
     <table class="table columns">
       <caption class="visually-hidden">Columns of the file and their fields</caption>
@@ -103,6 +112,8 @@ function ColumnTable({ preview: { columns, samples }, onColumns }: Pick<ImportPr
               ) : (
                 <ColumnSelect
                   column={column}
+                  cells={samples.map((cells) => cells[index] ?? '')}
+                  known={known}
                   onChange={(field) => onColumns(columns.with(index, { ...column, field }))}
                 />
               )}
@@ -121,71 +132,148 @@ function ColumnTable({ preview: { columns, samples }, onColumns }: Pick<ImportPr
   );
 }
 
-function ColumnSelect({ column, onChange }: { column: Column; onChange(field: string): void }) {
+interface ColumnSelectProps {
+  readonly column: Column;
+  /** The first cells of the column. */
+  readonly cells: readonly string[];
+  readonly known: KnownAttributes;
+  onChange(field: string): void;
+}
+
+function ColumnSelect({ column, cells, known, onChange }: ColumnSelectProps) {
   const [isRenaming, setRenaming] = useState(false);
+  const selectRef = useRef<HTMLSelectElement>(null);
+  const noteId = useId();
   const key = attributeKeyOf(column);
   const chosenKey = column.field.startsWith(attributePrefix) ? column.field.slice(attributePrefix.length) : undefined;
   if (isRenaming) {
-    return <KeyField column={column} value={chosenKey ?? key} onChange={onChange} onDone={() => setRenaming(false)} />;
+    const onDone = (isByKey: boolean) => {
+      setRenaming(false);
+      // The focused field was removed.
+      if (isByKey) requestAnimationFrame(() => selectRef.current?.focus());
+    };
+    return <KeyField column={column} value={chosenKey ?? key} known={known} onChange={onChange} onDone={onDone} />;
   }
+  const offered = [...known.keys()].filter((each) => each !== '').slice(0, offeredKeysMax);
+  const others = [...new Set([key, chosenKey ?? ''])].filter((each) => each !== '' && !offered.includes(each));
   return (
-    <select
-      class="input"
-      aria-label={`Field of ${column.name}`}
-      value={column.field}
-      onChange={(event) => {
-        const { value } = event.currentTarget;
-        if (value === otherKey) setRenaming(true);
-        else onChange(value);
-      }}
-    >
-      <option value="">Ignore</option>
-      {writablePaths.map((field) => (
-        <option key={field} value={field}>
-          {field === 'attributes' ? 'Attributes, as JSON' : labelOf(field)}
-        </option>
-      ))}
-      {key === '' ? null : <option value={attributePrefix + key}>Attribute “{key}”</option>}
-      {chosenKey === undefined || chosenKey === key ? null : (
-        <option value={column.field}>Attribute “{chosenKey}”</option>
-      )}
-      <option value={otherKey}>Attribute with another name…</option>
-    </select>
+    <>
+      <select
+        ref={selectRef}
+        class="input"
+        aria-label={`Field of ${column.name}`}
+        aria-describedby={chosenKey === undefined ? undefined : noteId}
+        value={column.field}
+        onChange={(event) => {
+          const { value } = event.currentTarget;
+          if (value === otherKey) setRenaming(true);
+          else onChange(value);
+        }}
+      >
+        <option value="">Ignore</option>
+        {writablePaths.map((field) => (
+          <option key={field} value={field}>
+            {field === 'attributes' ? 'Attributes, as JSON' : labelOf(field)}
+          </option>
+        ))}
+        {others.map((each) => (
+          <option key={each} value={attributePrefix + each}>
+            Attribute “{each}”
+          </option>
+        ))}
+        {offered.length === 0 ? null : (
+          <optgroup label="Attributes">
+            {offered.map((each) => (
+              <option key={each} value={attributePrefix + each}>
+                {each}
+              </option>
+            ))}
+          </optgroup>
+        )}
+        <option value={otherKey}>Attribute with another name…</option>
+      </select>
+      {chosenKey === undefined ? null : <AttributeNote id={noteId} attribute={chosenKey} cells={cells} known={known} />}
+    </>
+  );
+}
+
+interface AttributeNoteProps extends Pick<ColumnSelectProps, 'cells' | 'known'> {
+  readonly id: string;
+  readonly attribute: string;
+}
+
+/** Says what the cells become, and whether the attribute may be a second spelling of another one. */
+function AttributeNote({ id, attribute, cells, known }: AttributeNoteProps) {
+  const { text, isStray } = cellTypeOf(attribute, cells, known);
+  return (
+    <div id={id} class="column-note">
+      <SimilarKey value={attribute} known={known} />
+      <p class={isStray ? 'hint stray' : 'hint'}>{text}</p>
+    </div>
+  );
+}
+
+function SimilarKey({ value, known }: { value: string; known: KnownAttributes }) {
+  const similar = similarKey(value, [...known.keys()]);
+  if (similar === undefined) return null;
+  return (
+    <p class="hint">
+      There is also “<bdi>{similar}</bdi>”.
+    </p>
   );
 }
 
 interface KeyFieldProps {
   readonly column: Column;
   readonly value: string;
+  readonly known: KnownAttributes;
   onChange(field: string): void;
-  onDone(): void;
+  /** `isByKey` is true if the focus was still in the field. */
+  onDone(isByKey: boolean): void;
 }
 
 /** The user enters the key of the attribute. */
-function KeyField({ column, value, onChange, onDone }: KeyFieldProps) {
+function KeyField({ column, value, known, onChange, onDone }: KeyFieldProps) {
+  const [text, setText] = useState(value);
+  const isDoneRef = useRef(false);
+  const noteId = useId();
+  const finish = (isKept: boolean, isByKey: boolean) => {
+    // The removal of a focused field is a blur in some browsers.
+    if (isDoneRef.current) return;
+    isDoneRef.current = true;
+    const key = text.trim();
+    if (isKept && key !== '') onChange(attributePrefix + key);
+    onDone(isByKey);
+  };
   return (
-    <input
-      class="input"
-      aria-label={`Attribute for ${column.name}`}
-      placeholder="Name of the attribute"
-      value={value}
-      ref={(input) => {
-        if (document.activeElement !== input) input?.focus();
-      }}
-      onKeyDown={(event) => {
-        if (event.isComposing || (event.key !== 'Enter' && event.key !== 'Escape')) return;
-        // Otherwise the keys would submit or close the dialog.
-        event.preventDefault();
-        event.stopPropagation();
-        if (event.key === 'Enter') event.currentTarget.blur();
-        else onDone();
-      }}
-      onBlur={(event) => {
-        const key = event.currentTarget.value.trim();
-        if (key !== '') onChange(attributePrefix + key);
-        onDone();
-      }}
-    />
+    <>
+      <input
+        class="input"
+        aria-label={`Attribute for ${column.name}`}
+        aria-describedby={noteId}
+        placeholder="Name of the attribute"
+        dir="auto"
+        autocomplete="off"
+        autocapitalize="none"
+        spellcheck={false}
+        value={text}
+        ref={(input) => {
+          if (document.activeElement !== input) input?.focus();
+        }}
+        onInput={(event) => setText(event.currentTarget.value)}
+        onKeyDown={(event) => {
+          if (event.isComposing || (event.key !== 'Enter' && event.key !== 'Escape')) return;
+          // Otherwise the keys would submit or close the dialog.
+          event.preventDefault();
+          event.stopPropagation();
+          finish(event.key === 'Enter', true);
+        }}
+        onBlur={() => finish(true, false)}
+      />
+      <div id={noteId} class="column-note" role="status">
+        <SimilarKey value={text.trim()} known={known} />
+      </div>
+    </>
   );
 }
 

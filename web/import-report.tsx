@@ -1,6 +1,7 @@
 /** The last steps of an import: the result of its check, its progress, and the rows that are not in the directory. */
 import { useId } from 'preact/hooks';
 import { formatCount } from './format.js';
+import { adviceFor, type StrayTexts, typeName } from './import-attributes.js';
 import type { CheckReport } from './import-check.js';
 import type { ImportProgress, ImportReport } from './import-users.js';
 import { ProblemText, RejectedRows, type RejectedRowsProps } from './rejected-rows.js';
@@ -26,13 +27,14 @@ export function ImportChecking({ fileName, rows, share }: ImportCheckingProps) {
 }
 
 export function ImportCheck({ check }: { check: CheckReport }) {
-  const { created, updated, skipped, rejected, reasons, problem } = check;
+  const { created, updated, skipped, rejected, rows, reasons, strayTexts, problem } = check;
   const named = reasons.reduce((sum, { rows }) => sum + rows, 0);
-  const isGood = rejected === 0 && problem === undefined;
+  const isWhole = rejected === 0 && problem === undefined;
+  const isGood = isWhole && strayTexts.length === 0;
   return (
     <>
       <p class={isGood ? 'notice success' : 'notice warning'} role="status" tabIndex={-1} data-first>
-        {isGood ? 'All rows can be imported.' : summarizeCheck(check)} Nothing is written yet.
+        {isWhole ? allText(check) : summarizeCheck(check)} Nothing is written yet.
       </p>
       {problem === undefined || problem === '' ? null : <p class="notice danger">{problem}</p>}
       <Counts counts={{ 'To create': created, 'To update': updated, 'To skip': skipped, 'To reject': rejected }} />
@@ -61,8 +63,53 @@ export function ImportCheck({ check }: { check: CheckReport }) {
       {rejected > named ? (
         <p class="hint">The server named the problems of {formatCount(named)} of these rows.</p>
       ) : null}
+      {strayTexts.length === 0 ? null : <StrayNotice strayTexts={strayTexts} rows={rows} />}
     </>
   );
+}
+
+function allText({ strayTexts }: CheckReport): string {
+  return strayTexts.length === 0
+    ? 'All rows can be imported.'
+    : 'All rows can be imported, but some values differ in type from those of other users.';
+}
+
+const strayTextsMax = 5;
+const strayLengthMax = 40;
+
+/** Values that would become text, although other users have another type. They do not stop the import. */
+function StrayNotice({ strayTexts, rows }: { strayTexts: readonly StrayTexts[]; rows: number }) {
+  const hidden = strayTexts.length - strayTextsMax;
+  return (
+    <div class="notice warning stray-texts">
+      <ul>
+        {strayTexts.slice(0, strayTextsMax).map((stray) => (
+          <li key={stray.key}>
+            <strong>
+              <bdi>{stray.key}</bdi>
+            </strong>
+            : {countText(stray.rows, rows)} a text where other users have {typeName(stray)}, such as “
+            <bdi>{shortened(stray.firstText)}</bdi>” in row {formatCount(stray.firstRow)}.
+          </li>
+        ))}
+        {hidden > 0 ? (
+          <li>{hidden === 1 ? 'One more attribute has such texts.' : `${hidden} more attributes have such texts.`}</li>
+        ) : null}
+      </ul>
+      <p>{adviceFor(strayTexts)}</p>
+    </div>
+  );
+}
+
+function countText(count: number, rows: number): string {
+  if (count === rows && rows <= 2) return rows === 1 ? 'the only row has' : 'both rows have';
+  if (count === rows) return `all ${formatCount(rows)} rows have`;
+  return `${formatCount(count)} of ${formatCount(rows)} rows ${count === 1 ? 'has' : 'have'}`;
+}
+
+function shortened(text: string): string {
+  const characters = [...text];
+  return characters.length <= strayLengthMax ? text : `${characters.slice(0, strayLengthMax).join('')}…`;
 }
 
 function summarizeCheck({ created, updated, skipped, rejected }: CheckReport): string {

@@ -3,7 +3,7 @@ import type { RefObject } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { useBulkActions } from './bulk-actions.js';
 import type { Caller } from './caller.js';
-import { defaultCardColumns, keysOf } from './columns.js';
+import { keysOf } from './columns.js';
 import { useCommands } from './commands.js';
 import { formatCount } from './format.js';
 import { createGridSettings, type GridSettings } from './grid-settings.js';
@@ -16,6 +16,7 @@ import { SearchBar } from './search-bar.js';
 import type { Selection } from './selection.js';
 import { SelectionBar } from './selection-bar.js';
 import { useMedia } from './theme.js';
+import { type ColumnDefaults, useColumnDefaults } from './use-column-defaults.js';
 import { useStore } from './use-store.js';
 import { UserGrid } from './user-grid.js';
 import type { UserList } from './user-list.js';
@@ -29,6 +30,8 @@ export interface ListViewProps {
   readonly go: Go;
   readonly caller: Caller;
   readonly selection: Selection;
+  /** Receives the ids of the columns that the list shows. */
+  readonly shownColumns: { current: readonly string[] };
   /** Whether the server cannot be reached, so that the rows may be old. */
   readonly isOffline: boolean;
   onOpen(id: string): void;
@@ -42,19 +45,22 @@ interface PendingChoice {
   readonly opens: boolean;
 }
 
-export function ListView({ list, version, route, go, caller, selection, isOffline, onOpen }: ListViewProps) {
+export function ListView(props: ListViewProps) {
+  const { list, version, route, go, caller, selection, shownColumns, isOffline, onOpen } = props;
   const [ownSettings] = useState(createGridSettings);
   const settings = useViewSettings(ownSettings, route, go);
   const isCards = useMedia('(max-width: 639px)');
+  const defaults = useColumnDefaults(list, isCards);
   const search = useRef<HTMLInputElement>(null);
   const focusGrid = useRef<(row?: number) => void>(undefined);
+  const filterByColumn = useRef<(columnId: string) => void>(undefined);
   const [choice, setChoice] = useState<PendingChoice>();
   useSearchCommand(search);
 
   useStore(selection);
   const frame = useKeptFocus(() => (list.rows > 0 ? focusGrid.current?.() : search.current?.focus()));
 
-  const { rows, arrivals, queryError, pageError, isRequesting } = list;
+  const { rows, queryError, pageError, isRequesting } = list;
   const isSearch = !selectsAll(list.query);
 
   const onChoose = (query: string, key: 'ArrowDown' | 'Enter') => {
@@ -76,17 +82,13 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
 
   const total = list.total.kind === 'exact' ? list.total.count : undefined;
   const bulk = useBulkActions({
-    ...{ directory: list.directory, caller, selection, query: list.query, total },
+    ...{ directory: list.directory, caller, selection, shownColumns, query: list.query, total },
     onChanged: () => list.refresh(),
   });
   const isFilterInvalid = queryError?.reason === 'INVALID_FILTER';
   // The error of the query is newer than that of a page of the previous one.
   const problem = (isFilterInvalid && list.generation > 0 ? undefined : queryError) ?? pageError;
   const isEmpty = list.generation > 0 && rows === 0 && !list.hasMore && !list.isOutdated;
-  const showArrivals = () => {
-    if (list.query.orderBy !== 'create_time desc') go({ orderBy: 'create_time desc' });
-    else list.request(list.query);
-  };
   return (
     <main class="list-view" aria-label="Users">
       <SearchBar
@@ -97,10 +99,11 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
         queryError={isRequesting ? undefined : queryError}
         isOutdated={rows > 0 && list.isOutdated}
         searchRef={search}
+        filterRef={filterByColumn}
         start={
           <>
             <ViewsButton session={list.directory.session} route={route} go={go} settings={settings} />
-            {isCards && <CardMenu list={list} settings={settings} />}
+            {isCards && <CardMenu list={list} settings={settings} defaults={defaults} />}
           </>
         }
         onChoose={onChoose}
@@ -114,12 +117,7 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
         <ProblemNotice text={problem.message} onRetry={() => list.retry()} />
       )}
       <div ref={frame} class={`grid-frame${list.isOutdated ? ' outdated' : ''}`}>
-        {arrivals.count > 0 && (
-          <button type="button" class="button arrivals" onClick={showArrivals}>
-            Show {formatCount(arrivals.count)}
-            {arrivals.isMany && '+'} new {arrivals.count === 1 ? 'user' : 'users'}
-          </button>
-        )}
+        {list.arrivals.count > 0 && <ArrivalsButton list={list} go={go} />}
         {isEmpty ? (
           <EmptyList directory={list.directory} query={list.query} go={go} caller={caller} />
         ) : list.generation === 0 && problem !== undefined ? (
@@ -134,9 +132,12 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
             isDimmed={isRequesting}
             isCards={isCards}
             settings={settings}
+            defaults={defaults}
             selection={selection}
+            shownColumns={shownColumns}
             onOpen={onOpen}
             onOrder={(orderBy) => go({ orderBy })}
+            onFilter={(id) => filterByColumn.current?.(id)}
             focusRef={focusGrid}
           />
         )}
@@ -150,10 +151,30 @@ export function ListView({ list, version, route, go, caller, selection, isOfflin
   );
 }
 
+function ArrivalsButton({ list, go }: Pick<ListViewProps, 'list' | 'go'>) {
+  const { count, isMany } = list.arrivals;
+  const show = () => {
+    if (list.query.orderBy !== 'create_time desc') go({ orderBy: 'create_time desc' });
+    else list.request(list.query);
+  };
+  return (
+    <button type="button" class="button arrivals" onClick={show}>
+      Show {formatCount(count)}
+      {isMany && '+'} new {count === 1 ? 'user' : 'users'}
+    </button>
+  );
+}
+
+interface CardMenuProps {
+  readonly list: UserList;
+  readonly settings: GridSettings;
+  readonly defaults: ColumnDefaults;
+}
+
 /** Chooses the columns of cards, which have no titles. */
-function CardMenu({ list, settings }: { list: UserList; settings: GridSettings }) {
+function CardMenu({ list, settings, defaults }: CardMenuProps) {
   useStore(settings);
-  const columnIds = settings.look.columns ?? defaultCardColumns;
+  const columnIds = settings.look.columns ?? defaults.card;
   return <ViewMenu columnIds={columnIds} settings={settings} isCards keys={() => keysOf(list.loadedUsers())} />;
 }
 

@@ -3,6 +3,7 @@ import { useEffect, useLayoutEffect, useReducer, useState } from 'preact/hooks';
 import type { Directory } from './directory.js';
 import { isSameQuery, type ListQuery } from './list-query.js';
 import type { ChangeListeners } from './open-user.js';
+import { useNewDay } from './use-new-day.js';
 import { type FeedState, UserFeed } from './user-feed.js';
 import { UserList } from './user-list.js';
 
@@ -51,5 +52,6 @@ export function useLiveList(directory: Directory, query: ListQuery): LiveList {
   useEffect(() => {
     if (!isSameQuery(query, list.requestedQuery)) list.request(query);
   }, [query.query, query.filter, query.orderBy, list]);
+  useNewDay(query.filter, () => list.request(list.requestedQuery));
   return { list, version, feedState, changeListeners };
 }

@@ -160,5 +160,5 @@ const textFields = 'input:not([type=checkbox], [type=radio])';
 const arrowFields = 'select, [type=date]';
 
 function controlsOf(panel: HTMLElement | null): HTMLElement[] {
-  return [...(panel?.querySelectorAll<HTMLElement>('button:not(:disabled), input, select') ?? [])];
+  return [...(panel?.querySelectorAll<HTMLElement>(':is(button, input, select):not(:disabled)') ?? [])];
 }

@@ -13,6 +13,7 @@ import {
   writeChip,
   writeChips,
 } from './filter-chips.js';
+import { relativeDayOf } from './relative-days.js';
 
 /** Returns no chips for a blank text, and undefined for a text that is not made of chips. */
 export function readChips(text: string): readonly Chip[] | undefined {
@@ -46,7 +47,8 @@ function ungrouped(node: CelNode): CelNode {
   return node.kind === 'not' ? { kind: 'not', term: ungrouped(node.term) } : node;
 }
 
-const dayForm = /^\d{4}-\d\d-\d\d$/;
+const isDay = (value: ChipValue) =>
+  /^\d{4}-\d\d-\d\d$/.test(String(value)) || relativeDayOf(String(value)) !== undefined;
 
 /** Whether the chip's field exists, and has this operator. */
 function isKnown({ path, others = [], operator, values }: Chip): boolean {
@@ -67,7 +69,7 @@ function isKnown({ path, others = [], operator, values }: Chip): boolean {
     case 'before':
     case 'since':
     case 'within':
-      return kind === 'timestamp' || (kind === undefined && values.every((value) => dayForm.test(String(value))));
+      return kind === 'timestamp' || (kind === undefined && values.every(isDay));
     default:
       return kind !== 'timestamp';
   }
@@ -177,7 +179,9 @@ function guessRelation({ operator, left, right }: CelNode & { kind: 'relation' }
 function valuesOf(nodes: readonly CelNode[]): readonly ChipValue[] | undefined {
   const values = nodes.map((node) => {
     if (node.kind === 'value') return node.value ?? undefined;
+    if (node.kind === 'relativeDay') return node.text;
     const isTime = node.kind === 'call' && node.name === 'timestamp' && node.target === undefined;
+    if (isTime && node.argument.kind === 'relativeDay') return node.argument.text;
     if (!isTime || node.argument.kind !== 'value') return undefined;
     return typeof node.argument.value === 'string' ? node.argument.value : undefined;
   });

@@ -30,6 +30,8 @@ export interface SearchBarProps {
   /** Shown before the search. */
   readonly start: ComponentChildren;
   readonly searchRef: { current: HTMLInputElement | null };
+  /** Receives a function that starts a filter by the column with this id. */
+  readonly filterRef: { current: ((columnId: string) => void) | undefined };
   /** Called if the user moves from the search to the list, or opens a match with Enter. */
   onChoose(query: string, key: 'ArrowDown' | 'Enter'): void;
   /** Called if the user continues to type, or leaves the search otherwise. */
@@ -38,6 +40,8 @@ export interface SearchBarProps {
 
 /** Too short to notice, but long enough to type most of a word. */
 const searchAfterMs = 150;
+
+const notStarted = { presses: 0, columnId: '' };
 
 const orders = [
   ['create_time desc', 'Newest first'],
@@ -54,14 +58,16 @@ const orders = [
 
 export function SearchBar(props: SearchBarProps) {
   const { directory, route, go, isRequesting, queryError, isOutdated, start, searchRef, onChoose, onCancel } = props;
-  /** How often the button was pressed since the bar appeared. */
-  const [presses, setPresses] = useState(0);
+  /** How often a filter was started since the bar appeared, and the column of the last one; empty for none. */
+  const [{ presses, columnId }, setStarted] = useState(notStarted);
+  const startFilter = (by: string) => setStarted((before) => ({ presses: before.presses + 1, columnId: by }));
+  props.filterRef.current = startFilter;
   const filterButton = useRef<HTMLButtonElement>(null);
   const search = useDraft(route.query, searchAfterMs, (query) => {
     // The first letter adds an entry to the history, and the next ones replace it.
     go({ query }, { replace: route.query !== '' });
   });
-  useFilterCommand(() => setPresses((before) => before + 1));
+  useFilterCommand(() => startFilter(''));
 
   return (
     <search class="search-bar">
@@ -128,7 +134,7 @@ export function SearchBar(props: SearchBarProps) {
           ref={filterButton}
           aria-haspopup="dialog"
           onPointerEnter={() => void FilterBar.preload()}
-          onClick={() => setPresses(presses + 1)}
+          onClick={() => startFilter('')}
         >
           <FilterIcon />
           Filter
@@ -150,9 +156,9 @@ export function SearchBar(props: SearchBarProps) {
           filter={route.filter}
           queryError={queryError}
           isOutdated={isOutdated}
-          opener={{ button: filterButton.current, presses }}
+          opener={{ button: filterButton.current, presses, columnId }}
           onFilter={(filter) => go({ filter })}
-          onEmpty={() => setPresses(0)}
+          onEmpty={() => setStarted(notStarted)}
         />
       )}
     </search>

@@ -80,6 +80,8 @@ function onUndoKey(event: KeyboardEvent): void {
   if (undoToast()) event.preventDefault();
 }
 
+const tickMs = 250;
+
 interface ToastItemProps {
   readonly toast: ShownToast;
   readonly isPaused: boolean;
@@ -93,12 +95,12 @@ function ToastItem({ toast, isPaused, onLeave }: ToastItemProps) {
   const isTimed = tone !== 'danger' && !isPaused && !isUndoing;
   useEffect(() => {
     if (!isTimed) return;
-    const startedAt = performance.now();
-    const timer = setTimeout(() => closeToast(id), leftMs.current);
-    return () => {
-      clearTimeout(timer);
-      leftMs.current -= performance.now() - startedAt;
-    };
+    const timer = setInterval(() => {
+      // A modal dialog covers the toasts, and nobody can undo anything there.
+      if (document.querySelector('dialog[open]') === null) leftMs.current -= tickMs;
+      if (leftMs.current <= 0) closeToast(id);
+    }, tickMs);
+    return () => clearInterval(timer);
   }, [id, isTimed]);
   const withFocus = (act: () => void) => () => {
     onLeave();

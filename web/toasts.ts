@@ -17,7 +17,10 @@ export interface ShownToast extends Toast {
   readonly isUndoing: boolean;
 }
 
-/** How long a toast stays, not counting the time in which the user points at the toasts or has the focus in them. */
+/**
+ * How long a toast stays, not counting the time in which the user points at the toasts or has the focus in them, or in which
+ * a dialog covers them.
+ */
 export const toastMs = 10_000;
 
 const shownMax = 3;
@@ -40,9 +43,11 @@ export function onToastsChange(listener: () => void): () => void {
   return () => listeners.delete(listener);
 }
 
-export function showToast(toast: Toast): void {
+/** Returns the id of the toast. */
+export function showToast(toast: Toast): number {
   const shown = { ...toast, id: ++idLast, isUndoing: false };
   change([...toasts, shown].slice(-shownMax));
+  return shown.id;
 }
 
 export function closeToast(id: number): void {

@@ -61,6 +61,19 @@ async function firstUsers(directory: Directory, target: BulkTarget, signal: Abor
 }
 
 function knownOf(users: readonly User[]): KnownAttributes {
+  return new Map(countTypes(users).map(([key, ofKey]) => [key, mostFrequent(ofKey)]));
+}
+
+/** The same attributes. Those that most users have are the first. */
+export function frequentAttributes(users: readonly User[]): KnownAttributes {
+  const total = (ofKey: ReadonlyMap<AttributeType, number>) =>
+    [...ofKey.values()].reduce((sum, count) => sum + count, 0);
+  const sorted = countTypes(users).sort(([, a], [, b]) => total(b) - total(a));
+  return new Map(sorted.map(([key, ofKey]) => [key, mostFrequent(ofKey)]));
+}
+
+/** Counts the types of each key's values. Sorted by key. */
+function countTypes(users: readonly User[]): [string, ReadonlyMap<AttributeType, number>][] {
   const counts = new Map<string, Map<AttributeType, number>>();
   for (const [key, value] of users.flatMap(({ attributes }) => Object.entries(attributes ?? {}))) {
     const ofKey = counts.get(key) ?? new Map<AttributeType, number>();
@@ -69,7 +82,7 @@ function knownOf(users: readonly User[]): KnownAttributes {
     // A value counts more than its absence.
     ofKey.set(type, (ofKey.get(type) ?? 0) + (type === 'null' ? 0 : 1));
   }
-  return new Map(sortedByKey(Object.fromEntries(counts)).map(([key, ofKey]) => [key, mostFrequent(ofKey)]));
+  return sortedByKey(Object.fromEntries(counts));
 }
 
 function mostFrequent(counts: ReadonlyMap<AttributeType, number>): AttributeType {

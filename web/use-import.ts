@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { UnreadableFile, WrongEncoding } from '../src/user-files/file-text.js';
 import type { Directory } from './directory.js';
+import { readKnownAttributes } from './import-attributes.js';
 import { initialState } from './import-batch.js';
 import { type CheckReport, checkImport } from './import-check.js';
 import type { ChooseProblem } from './import-chooser.js';
@@ -58,7 +59,8 @@ export function useImport({ directory, onTaken, onImported }: ImportOptions) {
     if (step.kind !== 'preview') setStep({ kind: 'reading', file });
     let next: ImportStep;
     try {
-      next = { kind: 'preview', preview: await readPreview(file, encoding, signal) };
+      const known = readKnownAttributes(directory);
+      next = { kind: 'preview', preview: await readPreview(file, { encoding, known, signal }) };
     } catch (error) {
       const text = error instanceof UnreadableFile ? describeFault(error) : 'The file cannot be read.';
       const retry = error instanceof WrongEncoding ? { file, encoding } : undefined;
@@ -72,6 +74,7 @@ export function useImport({ directory, onTaken, onImported }: ImportOptions) {
     setStep({ kind: 'checking', preview, rows: 0, share: 0 });
     const report = await checkImport(directory, fileOf(preview), {
       onTaken,
+      known: preview.known,
       signal,
       onProgress: (progress) => {
         if (!signal.aborted) setStep({ kind: 'checking', preview, ...progress });

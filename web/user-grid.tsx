@@ -3,16 +3,8 @@
  *
  * UserList owns the data, and the grid reports to it which rows are in view.
  */
-import { useEffect, useMemo, useRef } from 'preact/hooks';
-import {
-  cardColumns,
-  columnOf,
-  defaultCardColumns,
-  defaultColumns,
-  keysOf,
-  minWidthOf,
-  templateOf,
-} from './columns.js';
+import { useEffect, useMemo } from 'preact/hooks';
+import { cardColumns, columnOf, defaultColumns, keysOf, minWidthOf, templateOf } from './columns.js';
 import { useGridFocus } from './grid-focus.js';
 import { GridHead } from './grid-head.js';
 import { Row } from './grid-row.js';
@@ -20,6 +12,8 @@ import { type GridScroll, useGridScroll } from './grid-scroll.js';
 import type { GridSettings } from './grid-settings.js';
 import { flashMs } from './row-marks.js';
 import type { Selection } from './selection.js';
+import type { ColumnDefaults } from './use-column-defaults.js';
+import { useColumnWidths } from './use-column-widths.js';
 import { useRowSelection } from './use-row-selection.js';
 import { useStore } from './use-store.js';
 import type { UserList } from './user-list.js';
@@ -35,9 +29,14 @@ export interface UserGridProps {
   /** Whether the rows are cards, as on a phone. */
   readonly isCards: boolean;
   readonly settings: GridSettings;
+  readonly defaults: ColumnDefaults;
   readonly selection: Selection;
+  /** Receives the ids of the columns. */
+  readonly shownColumns: { current: readonly string[] };
   onOpen(id: string): void;
   onOrder(orderBy: string): void;
+  /** Starts a filter by the column with this id. */
+  onFilter(id: string): void;
   /** Receives a function that moves the focus into the grid. */
   readonly focusRef: { current: ((row?: number) => void) | undefined };
 }
@@ -48,27 +47,29 @@ const cardPx = 68;
 const largeTotal = 20_000;
 
 export function UserGrid(props: UserGridProps) {
-  const { list, version, openId, isDimmed, isCards, settings, selection, onOpen, onOrder, focusRef } = props;
+  const { list, version, openId, isDimmed, isCards, settings, defaults, selection } = props;
+  const { onOpen, onOrder, focusRef } = props;
   useStore(settings);
-  const { density, widths } = settings.look;
+  const { density, widths, contentWidths } = settings.look;
   const heightPx = isCards ? cardPx : rowPx[density];
   const scroll = useGridScroll(list, version, heightPx);
   const { onSelect, onSelectKey } = useRowSelection(list, selection);
   const { active, activate, focus, onFocus, onKeyDown } = useGridFocus(list, version, scroll, onOpen, onSelectKey);
   focusRef.current = focus;
   useOpenRow(list.rowOf(openId), openId, activate, scroll.reveal);
-  const columnIds = useColumnIds(list, settings, scroll.widthPx, isCards);
+  const columnIds = useColumnIds(settings, defaults, scroll.widthPx, isCards);
   const columns = useMemo(() => columnIds.flatMap((id) => columnOf(id) ?? []), [columnIds]);
+  props.shownColumns.current = columns.map(({ id }) => id);
 
   useLoadedRows(list, scroll, version);
 
   const onColumns = (ids: readonly string[]) => settings.change({ columns: ids });
-  const onWidth = (id: string, px: number | undefined) => {
-    const { [id]: _, ...others } = settings.look.widths;
-    settings.change({ widths: px === undefined ? others : { ...others, [id]: px } });
-  };
+  const onWidth = (id: string, px: number) => settings.change({ widths: { ...settings.look.widths, [id]: px } });
+  const onFit = useColumnWidths(list, columns, settings, scroll, !isCards);
   const total = list.total.kind === 'exact' ? list.total.count : undefined;
-  const widthPxMin = minWidthOf(columns, widths);
+  // The page chooses as many columns as fit.
+  const gridWidths = { chosen: widths, content: contentWidths, isTight: settings.look.columns === undefined };
+  const widthPxMin = minWidthOf(columns, gridWidths);
   const now = performance.now();
   return (
     <>
@@ -86,7 +87,7 @@ export function UserGrid(props: UserGridProps) {
         data-wide={!isCards && widthPxMin > scroll.widthPx}
         data-selecting={!selection.isEmpty}
         style={{
-          '--columns': templateOf(columns, widths, scroll.widthPx),
+          '--columns': templateOf(columns, gridWidths, scroll.widthPx),
           '--row': `${heightPx}px`,
           '--width': isCards ? '0px' : `${widthPxMin}px`,
         }}
@@ -102,8 +103,10 @@ export function UserGrid(props: UserGridProps) {
             selection={selection}
             total={total}
             onOrder={onOrder}
+            onFilter={props.onFilter}
             onColumns={onColumns}
             onWidth={onWidth}
+            onFit={onFit}
           />
         </div>
         <div role="rowgroup" class="grid-canvas" style={{ height: `${scroll.map.heightPx}px` }}>
@@ -153,21 +156,16 @@ function useOpenRow(row: number, openId: string, activate: (row: number) => void
   }, [openId]);
 }
 
-/** The number of users whose attributes decide which columns the page chooses. */
-const sampleMax = 200;
-
-/**
- * The chosen columns; on a card, those of them that it shows. Without a choice, those that fit, which change only with the
- * width, so that none moves.
- */
-function useColumnIds(list: UserList, settings: GridSettings, widthPx: number, isCards: boolean): readonly string[] {
-  const keys = useRef<readonly string[]>([]);
-  const hasUsers = list.userAt(0) !== undefined;
-  if (keys.current.length === 0 && hasUsers) keys.current = keysOf([...list.loadedUsers()].slice(0, sampleMax));
-  const { columns } = settings.look;
+/** The chosen columns; on a card, those of them that it shows. Without a choice, those that fit. */
+function useColumnIds(
+  { look: { columns } }: GridSettings,
+  { keys, card }: ColumnDefaults,
+  widthPx: number,
+  isCards: boolean,
+): readonly string[] {
   return useMemo(
-    () => (isCards ? cardColumns(columns ?? defaultCardColumns) : (columns ?? defaultColumns(keys.current, widthPx))),
-    [columns, keys.current, widthPx, isCards],
+    () => (isCards ? cardColumns(columns ?? card) : (columns ?? defaultColumns(keys, widthPx))),
+    [columns, keys, card, widthPx, isCards],
   );
 }
 

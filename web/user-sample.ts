@@ -6,7 +6,7 @@ import type { User } from '../generated/users/v1/user.js';
 import type { Directory } from './directory.js';
 import { type ChipValue, type FieldPath, isAttribute } from './filter-chips.js';
 import type { FieldKind, FilterFieldInfo } from './filter-fields.js';
-import { formatPercent } from './format.js';
+import { formatCount, formatPercent } from './format.js';
 import { readNewestUsers } from './newest-users.js';
 import type { JsonValue } from './user-fields.js';
 
@@ -34,6 +34,11 @@ export interface UserSample {
 export function shareText(count: number, sample: UserSample | undefined): string {
   const percent = Math.round((100 * count) / Math.max(1, sample?.size ?? 1));
   return percent === 0 ? 'rare' : formatPercent(percent / 100);
+}
+
+/** Says once what all shares beside it are parts of. */
+export function sharesText({ size }: UserSample): string {
+  return `Shares among the ${formatCount(size)} newest users`;
 }
 
 /** As many as the server compares quickly: each is compared in up to five spellings. */

@@ -5,7 +5,7 @@ import type { ChipValue } from './filter-chips.js';
 import { type FieldKind, valueText } from './filter-fields.js';
 import { CloseIcon } from './icons.js';
 import { type Option, OptionField } from './listbox.js';
-import { type SampledValue, shareText, type UserSample } from './user-sample.js';
+import { type SampledValue, sharesText, shareText, type UserSample } from './user-sample.js';
 
 export interface SeveralValuesProps {
   readonly label: string;
@@ -86,6 +86,7 @@ export function SeveralValues(props: SeveralValuesProps) {
         onEnter={() => onApply()}
         onBackspace={() => onValues(values.slice(0, -1))}
       />
+      {sample !== undefined && counts.size > 0 && <p class="hint shares">{sharesText(sample)}</p>}
     </>
   );
 }

@@ -1,6 +1,7 @@
 /** The panel that chooses the columns of the list, their order, and the density. */
-import { useState } from 'preact/hooks';
+import { useRef, useState } from 'preact/hooks';
 import { attributeColumnId, columnOf, ownColumnIds } from './columns.js';
+import { foldText } from './fold-text.js';
 import { densities, type GridSettings } from './grid-settings.js';
 import { ArrowDownIcon, ArrowUpIcon, ColumnsIcon } from './icons.js';
 import { PopupButton } from './popup.js';
@@ -30,6 +31,8 @@ export function ViewMenu(props: ViewMenuProps) {
 
 /** The keys of a large directory with many different attributes would not be readable. */
 const keysMax = 200;
+/** More columns are searched faster than they are read. */
+const columnsWithoutSearch = 10;
 
 function ViewPanel({ columnIds, settings, isCards = false, keys }: ViewMenuProps) {
   const onColumns = (ids: readonly string[] | undefined) => settings.change({ columns: ids });
@@ -48,6 +51,10 @@ function ViewPanel({ columnIds, settings, isCards = false, keys }: ViewMenuProps
   const toggle = (id: string) =>
     onColumns(columnIds.includes(id) ? columnIds.filter((other) => other !== id) : [...columnIds, id]);
   const ordered = [...columnIds.filter((id) => shown.includes(id)), ...known.filter((id) => !columnIds.includes(id))];
+  const [text, setText] = useState('');
+  const search = useRef<HTMLInputElement>(null);
+  const found = ordered.filter((id) => foldText(labelOf(id)).includes(foldText(text.trim())));
+  const [only] = found.length === 1 ? found : [];
   return (
     <>
       {isCards ? (
@@ -55,24 +62,69 @@ function ViewPanel({ columnIds, settings, isCards = false, keys }: ViewMenuProps
       ) : (
         <DensityChoice settings={settings} />
       )}
-      <fieldset class="column-list">
+      {/* On a phone, a focused search would show a keyboard that covers the columns. */}
+      <fieldset
+        class="column-list"
+        tabIndex={-1}
+        data-focus={isCards ? '' : undefined}
+        onKeyDown={(event) => typeInto(search.current, event)}
+      >
         <legend>Columns</legend>
-        {ordered.map((id) => (
+        {known.length > columnsWithoutSearch && (
+          <div class="column-search">
+            <input
+              ref={search}
+              class="input"
+              type="search"
+              data-focus
+              aria-label="Find a column"
+              placeholder="Find a column"
+              autocomplete="off"
+              autocapitalize="off"
+              spellcheck={false}
+              dir="auto"
+              value={text}
+              onInput={(event) => setText(event.currentTarget.value)}
+              onKeyDown={({ key }) => key === 'Enter' && only !== undefined && only !== 'name' && toggle(only)}
+            />
+          </div>
+        )}
+        {found.map((id) => (
           <ColumnChoice
             key={id}
             id={id}
             at={columnIds.indexOf(id)}
             isLast={columnIds.at(-1) === id}
+            // Between the columns that were found there are others.
+            canMove={text.trim() === ''}
             onToggle={() => toggle(id)}
             onMove={(step) => move(id, step)}
           />
         ))}
+        <p class="popup-note" role="status" hidden={found.length > 0}>
+          {found.length === 0 &&
+            'No column has this name. The list has columns for the attributes of its loaded users.'}
+        </p>
       </fieldset>
-      <button type="button" class="button quiet small" onClick={() => onColumns(undefined)}>
+      <button
+        type="button"
+        class="button quiet small"
+        onClick={() => {
+          settings.change({ widths: {} });
+          onColumns(undefined);
+        }}
+      >
         Choose columns automatically
       </button>
     </>
   );
+}
+
+const labelOf = (id: string) => columnOf(id)?.label ?? id;
+
+/** Moves the focus to the search before the browser inserts the letter. */
+function typeInto(search: HTMLInputElement | null, { key, ctrlKey, metaKey, altKey }: KeyboardEvent): void {
+  if ([...key].length === 1 && key !== ' ' && !ctrlKey && !metaKey && !altKey) search?.focus();
 }
 
 function DensityChoice({ settings }: { settings: GridSettings }) {
@@ -99,19 +151,20 @@ interface ColumnChoiceProps {
   /** The column's place; -1 if it is hidden. */
   readonly at: number;
   readonly isLast: boolean;
+  readonly canMove: boolean;
   onToggle(): void;
   onMove(step: number): void;
 }
 
-function ColumnChoice({ id, at, isLast, onToggle, onMove }: ColumnChoiceProps) {
-  const label = columnOf(id)?.label ?? id;
+function ColumnChoice({ id, at, isLast, canMove, onToggle, onMove }: ColumnChoiceProps) {
+  const label = labelOf(id);
   return (
     <div class="column-choice">
       <label class="grow">
         <input type="checkbox" checked={at >= 0} disabled={id === 'name'} onChange={onToggle} />
         <span class="truncate">{label}</span>
       </label>
-      {at >= 0 && (
+      {at >= 0 && canMove && (
         <>
           <MoveButton label={`Move ${label} up`} isDisabled={at === 0} onClick={() => onMove(-1)}>
             <ArrowUpIcon />

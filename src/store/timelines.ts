@@ -6,7 +6,7 @@
  */
 import type { Row } from '../database/columns.js';
 import type { Database, Statement } from '../database/database.js';
-import { serverRun } from '../database/server-run.js';
+import { hasNotCrashed, serverRun } from '../database/server-run.js';
 import { Fault } from '../model/fault.js';
 import { hasReached, type WalPosition } from '../model/watch-token.js';
 
@@ -32,13 +32,13 @@ export type WalCells = [lsn: string, timelineId: string | null, run: string, isC
 export const walCellCount = 4;
 
 // A server that was promoted from a standby knows where the replay of the old timeline ended, until it restarts. After a
-// restart, pg_last_wal_replay_lsn() may be the end of a recovery from a crash. In this case, the server has received no
-// WAL from another server, and pg_last_wal_receive_lsn() is null. If the timeline has increased by more than one, the end
-// belongs to a timeline that Roster has not seen.
+// recovery from a crash, pg_last_wal_replay_lsn() is the end of that recovery. If the timeline has increased by more than one,
+// it is the end of a timeline that Roster has not seen.
 export const noteTimelineText = `
     insert into timelines (seq, timeline, fork_lsn)
     select coalesce(latest.seq, 0) + 1, now.timeline,
-      case when now.timeline = latest.timeline + 1 and pg_last_wal_receive_lsn() is not null
+      case when now.timeline = latest.timeline + 1
+          and (pg_last_wal_receive_lsn() is not null or ${hasNotCrashed})
         then pg_last_wal_replay_lsn() end
     from (select ${timelineAt('pg_current_wal_insert_lsn()')} as timeline) as now
       left join (select seq, timeline from timelines order by seq desc limit 1) as latest on true

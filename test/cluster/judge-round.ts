@@ -8,7 +8,7 @@ import type { Cluster } from './round.js';
 import { faultsOfWatchers, isTokenExpired, type RoundWatchers } from './watchers.js';
 import type { Witness } from './witness.js';
 
-// Issue 21 requires this of every fault.
+// With a lease of 20 s, a longer outage is a fault of Roster or of this setup.
 const resumeSecondsMax = 30;
 
 // Enough to see what kind of fault it is.

@@ -1,7 +1,7 @@
 /**
  * Checks deploy/ with the tools of Kubernetes, Helm and Prometheus: kustomize and Helm render, kubeconform compares the
- * objects with Kubernetes' schemas, pod-security/ checks the pods, and promtool checks and tests the alerts. The base and
- * the chart must create the same objects.
+ * objects with the schemas of Kubernetes and CloudNativePG, pod-security/ checks the pods, and promtool checks and tests the
+ * alerts. The base and the chart must create the same objects.
  *
  * It needs Go, and installs the tools on each run. Nothing runs on a cluster.
  */
@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { inTemporaryFolder } from '../conformance/go.mjs';
 import { chart, deploy, helm, kustomize, objectsOf } from './render.mjs';
-import { installPrograms, installPromtool, installSchemas } from './tools.mjs';
+import { installOperatorSchemas, installPrograms, installPromtool, installSchemas } from './tools.mjs';
 
 // The oldest version that the chart allows, and the newest in the schemas.
 const kubernetesVersions = ['1.29.0', '1.37.0'];
@@ -42,8 +42,6 @@ const variants = [
       ),
   ],
 ];
-// The objects of CloudNativePG, whose schemas are not among those of Kubernetes.
-const skipped = ['-skip', 'Cluster,Pooler'];
 const invalidValues = [
   'autoscalling.enabled=false',
   'settings.WORKERS=2',
@@ -55,12 +53,13 @@ const invalidValues = [
 
 await inTemporaryFolder((work) => {
   installPrograms(work);
-  const schemas = installSchemas(work, kubernetesVersions);
+  const locations = [installSchemas(work, kubernetesVersions), installOperatorSchemas(work)];
+  const schemas = locations.flatMap((pattern) => ['-schema-location', pattern]);
 
   for (const [title, render] of variants) {
     const yaml = render(work);
     for (const version of kubernetesVersions) {
-      const options = ['-strict', '-summary', '-kubernetes-version', version, '-schema-location', schemas, ...skipped];
+      const options = ['-strict', '-summary', '-kubernetes-version', version, ...schemas];
       const summary = execFileSync(join(work, 'kubeconform'), options, { input: yaml, encoding: 'utf8' });
       console.log(`${title}, Kubernetes ${version}: ${summary.trim()}`);
     }

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parse } from 'yaml';
 import { installGo, installWith } from '../conformance/go.mjs';
 
 /** Installs the programs into `bin`. Go compiles them once, which takes some minutes, and keeps the result in its cache. */
@@ -53,4 +54,31 @@ function useRelativeReferences(folder) {
     const { $id, ...schema } = JSON.parse(readFileSync(file, 'utf8'));
     writeFileSync(file, JSON.stringify(schema).replaceAll('"/api/_definitions.json#', '"_definitions.json#'));
   }
+}
+
+/**
+ * JSON schemas of CloudNativePG's kinds, from the definitions in the operator's source. Returns kubeconform's pattern for the
+ * files. The definitions also contain rules in CEL, which only a cluster checks.
+ */
+export function installOperatorSchemas(folder) {
+  const module = 'github.com/cloudnative-pg/cloudnative-pg@v1.30.0';
+  const source = JSON.parse(installWith('go', ['mod', 'download', '-json', module], { cwd: folder })).Dir;
+  for (const name of ['clusters', 'poolers']) {
+    const file = join(source, 'config', 'crd', 'bases', `postgresql.cnpg.io_${name}.yaml`);
+    const { names, versions } = parse(readFileSync(file, 'utf8')).spec;
+    for (const { name: version, schema } of versions) {
+      const text = JSON.stringify(withoutOtherFields(schema.openAPIV3Schema));
+      writeFileSync(join(folder, `${names.kind.toLowerCase()}_${version}.json`), text);
+    }
+  }
+  return join(folder, '{{.ResourceKind}}_{{.ResourceAPIVersion}}.json');
+}
+
+/** A cluster drops fields that a schema does not name, so refuse them. */
+function withoutOtherFields(schema) {
+  if (Array.isArray(schema)) return schema.map(withoutOtherFields);
+  if (typeof schema !== 'object' || schema === null) return schema;
+  const inner = Object.fromEntries(Object.entries(schema).map(([key, value]) => [key, withoutOtherFields(value)]));
+  const isClosed = typeof schema.properties === 'object' && schema['x-kubernetes-preserve-unknown-fields'] !== true;
+  return isClosed && schema.additionalProperties === undefined ? { ...inner, additionalProperties: false } : inner;
 }

@@ -126,8 +126,14 @@ describe('a position', () => {
     expect(await changesAfter(standby, later)).toBe(0);
   });
 
-  it('is refused after a recovery to a point in time', async () => {
+  // A backup of a running server does not have the statistics of a shutdown, so the server could have crashed.
+  it.each([
+    { backup: 'a stopped server', stop: (server: PostgresServer) => server.stop(), keepsEarlier: true },
+    { backup: 'a running server', stop: (server: PostgresServer) => server.kill(), keepsEarlier: false },
+  ])('is refused after a recovery from a backup of $backup to a point before it', async ({ stop, keepsEarlier }) => {
     const original = await servers.empty.copy();
+    await original.start();
+    await stop(original);
     const backup = await original.copy();
     await original.start();
     const before = await addUser(original);
@@ -141,9 +147,9 @@ describe('a position', () => {
       .toEqual([{ is_in: false }]);
     for (let count = 0; count < 5; count++) await addUser(backup);
     expect(await changesAfter(backup, lost)).toBe(expired);
-    // The server does not know where the recovery ended.
-    expect(await changesAfter(backup, before)).toBe(expired);
-    expect(await latestOf(backup)).toMatchObject({ timeline: 2, forkLsn: undefined });
+    expect(await changesAfter(backup, before)).toBe(keepsEarlier ? 5 : expired);
+    const forkLsn = keepsEarlier ? expect.stringContaining('/') : undefined;
+    expect(await latestOf(backup)).toMatchObject({ timeline: 2, forkLsn });
   });
 
   it('is refused by a copy of the data from before it, even on the same timeline', async () => {
@@ -230,6 +236,37 @@ describe('a position', () => {
     await second.start();
     expect(await changesAfter(second, position)).toBe(expired);
     expect(await latestOf(second)).toMatchObject({ timeline: 2, forkLsn: undefined });
+  });
+
+  it('stays valid if a primary is demoted and promoted again, unless it crashes after that', async () => {
+    const server = await servers.empty.copy();
+    await server.start();
+    const position = await addUser(server);
+    await addUser(server);
+    await server.stop();
+    server.demote();
+    const crashed = await server.copy();
+    for (const each of [server, crashed]) {
+      await each.start();
+      await each.promote();
+    }
+    await crashed.kill();
+    await crashed.start();
+    expect(await changesAfter(server, position)).toBe(1);
+    expect(await latestOf(server)).toMatchObject({ timeline: 2, forkLsn: expect.stringContaining('/') });
+    expect(await changesAfter(crashed, position)).toBe(expired);
+    expect(await latestOf(crashed)).toMatchObject({ timeline: 2, forkLsn: undefined });
+  });
+
+  it('is refused if a demoted primary had crashed before it was promoted again', async () => {
+    const server = await servers.empty.copy();
+    await server.start();
+    const position = await addUser(server);
+    await server.kill();
+    server.demote();
+    await server.start();
+    await server.promote();
+    expect(await changesAfter(server, position)).toBe(expired);
   });
 
   it('of an earlier server is valid until the first fork', async () => {

@@ -42,6 +42,8 @@ export interface PostgresServer {
   copy(): Promise<PostgresServer>;
   /** Copies this stopped server as a standby of it. */
   copyAsStandby(): Promise<PostgresServer>;
+  /** Makes this stopped server start as a standby of no other, as Patroni does with a primary that has lost etcd. */
+  demote(): void;
   /** Makes a stopped copy recover the WAL of `source` up to the LSN, and then continue on a new timeline. */
   recoverTo(source: PostgresServer, lsn: string): void;
   /** Stops receiving WAL, as if the network had failed. */
@@ -188,6 +190,9 @@ async function createPostgresServers(): Promise<PostgresServers> {
         configureIn(standby.pgdata, 'wal_retrieve_retry_interval', '100');
         signalIn(standby.pgdata, 'standby.signal');
         return standby;
+      },
+      demote() {
+        signalIn(pgdata, 'standby.signal');
       },
       recoverTo(source, lsn) {
         configureIn(pgdata, 'restore_command', `cp ${join(source.pgdata, 'pg_wal')}/%f "%p"`);

@@ -25,16 +25,32 @@ describe('rows of attributes', () => {
     );
   });
 
-  it('accept a number only in the syntax of JSON', () => {
+  it('accept a number, but not one that may have a thousands separator', () => {
     const row = withType({ ...newRow(), key: 'n' }, 'number');
     for (const [text, value] of [
       ['42', 42],
       [' -1.5e3 ', -1500],
       ['0', 0],
+      ['1,5', 1.5],
+      ['0,125', 0.125],
+      ['-.5', -0.5],
     ] as const) {
       expect(readAttributes([withText(row, text)])).toEqual({ attributes: { n: value } });
     }
-    for (const text of ['', '1,5', '0x1', 'Infinity', '1e400', 'NaN']) {
+    for (const text of [
+      '',
+      '50,000',
+      '1,000,000',
+      '1.000.000',
+      '-1,000',
+      '0x1',
+      'Infinity',
+      '1e400',
+      'NaN',
+      '.',
+      ',5e',
+      '1 000',
+    ]) {
       expect(readAttributes([withText(row, text)]).problems?.get(row.id)?.part).toBe('value');
     }
   });

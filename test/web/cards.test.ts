@@ -1,6 +1,6 @@
 /** Tests the list on a phone in a real browser, where each user is a card: its order, and the columns of the cards. */
 import type { Page } from 'playwright-core';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { browserMissing, type TestPage } from './browser.js';
 import { useSite } from './site.js';
 
@@ -43,10 +43,9 @@ describe.skipIf(browserMissing !== undefined)('a card', () => {
 
   it('shows the first two chosen columns under the name, also after a reload', async () => {
     const { page, expectAccessible, expectNoFaults } = await open();
-    expect(await firstCard(page)).toEqual(['ada@example.com']);
+    expect(await firstCard(page)).toEqual(['ada@example.com', 'Mathematics']);
     await columns(page).click();
-    await column(page, 'team').check();
-    await expect.poll(() => firstCard(page), pollTimeout).toEqual(['ada@example.com', 'Mathematics']);
+    await expect.poll(() => column(page, 'team').isChecked(), pollTimeout).toBe(true);
     await expectAccessible();
     await column(page, 'Email').uncheck();
     await column(page, 'level').check();
@@ -63,7 +62,48 @@ describe.skipIf(browserMissing !== undefined)('a card', () => {
     await expect.poll(() => firstCard(page), pollTimeout).toEqual(['7', 'Mathematics']);
     await columns(page).click();
     await panel(page).getByRole('button', { name: 'Choose columns automatically' }).click();
-    await expect.poll(() => firstCard(page), pollTimeout).toEqual(['ada@example.com']);
+    await expect.poll(() => firstCard(page), pollTimeout).toEqual(['ada@example.com', 'Mathematics']);
+    expectNoFaults();
+  });
+
+  it.each(['light', 'dark'] as const)('truncates long texts, the email first (%s)', async (theme) => {
+    const team = 'Analytical Engines';
+    const email = `ada.${'augusta.'.repeat(6)}lovelace@example.com`;
+    const { user } = await site.app.client.createUser({
+      user: { firstName: 'Augusta Ada '.repeat(4), lastName: 'King', email, attributes: { team } },
+    });
+    onTestFinished(async () => {
+      await site.app.client.deleteUser({ id: user?.id ?? '' });
+    });
+    const { page, expectAccessible, expectNoFaults } = await site.open('#order_by=email', {
+      width: 390,
+      height: 844,
+      theme,
+    });
+    await expect.poll(async () => (await names(page)).length, pollTimeout).toBe(3);
+    await expectAccessible();
+    const card = page.locator(`[data-id="${user?.id}"]`);
+    const box = async (selector: string) => {
+      const { x = 0, y = 0, width = 0, height = 0 } = (await card.locator(selector).boundingBox()) ?? {};
+      return { left: x, top: y, right: x + width, bottom: y + height };
+    };
+    const isTruncated = (selector: string) =>
+      card.locator(selector).evaluate((cell) => cell.scrollWidth > cell.clientWidth);
+    expect(await isTruncated('.cell-email')).toBe(true);
+    expect(await isTruncated('.cell-attribute')).toBe(false);
+    const [name, mail, attribute, time] = await Promise.all(
+      ['.cell-name a', '.cell-email', '.cell-attribute', '.kind-time'].map(box),
+    );
+    expect(name?.right).toBeLessThanOrEqual(time?.left ?? 0);
+    expect(name?.bottom).toBeLessThanOrEqual(mail?.top ?? 0);
+    expect(mail?.right).toBeLessThanOrEqual(attribute?.left ?? 0);
+    expect(attribute?.right).toBeLessThanOrEqual(390 - 16);
+    const cards = await page
+      .locator('[data-id]')
+      .evaluateAll((all) =>
+        all.map((row) => [row.getBoundingClientRect().height, row.scrollHeight <= row.clientHeight + 1]),
+      );
+    expect(cards).toEqual(Array.from({ length: 3 }, () => [68, true]));
     expectNoFaults();
   });
 

@@ -16,6 +16,7 @@ import {
 } from '../../web/filter-chips.js';
 import { mistakeOf } from '../../web/filter-mistake.js';
 import { readChips } from '../../web/read-chips.js';
+import { sentFilter } from '../../web/relative-days.js';
 
 const texts = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 20 }).map((text) => text.replaceAll('\0', '')),
@@ -48,6 +49,10 @@ const columns = fc
 const ids = fc.uuid().map((id): Chip => ({ path: ['id'], operator: 'is', values: [id] }));
 const times = fc.date({ min: new Date('1970-01-01'), max: new Date('2099-12-31'), noInvalidDate: true });
 const days = times.map((time) => time.toISOString().slice(0, 10));
+
+const relativeDays = fc
+  .tuple(fc.constantFrom('today', 'this_year'), fc.integer({ min: -900, max: 900 }))
+  .map(([unit, offset]) => (offset === 0 ? unit : `${unit} ${offset < 0 ? '-' : '+'} ${Math.abs(offset)}`));
 
 const chip = (path: FieldPath, operator: Operator, ...values: readonly ChipValue[]): Chip => ({
   path,
@@ -85,6 +90,10 @@ const chips: fc.Arbitrary<Chip> = fc.oneof(
   fc.tuple(timeColumns, times, times).map(([p, a, b]) => chip(p, 'within', a.toISOString(), b.toISOString())),
   fc.tuple(attributes, operators('before', 'since'), days).map(([p, o, day]) => chip(p, o, day)),
   fc.tuple(attributes, days, days).map(([p, a, b]) => chip(p, 'within', a, b)),
+  fc
+    .tuple(fc.oneof(timeColumns, attributes), operators('before', 'since'), relativeDays)
+    .map(([p, o, day]) => chip(p, o, day)),
+  fc.tuple(fc.oneof(timeColumns, attributes), relativeDays, relativeDays).map(([p, a, b]) => chip(p, 'within', a, b)),
 );
 
 describe('the values for a typed text', () => {
@@ -111,7 +120,8 @@ describe('the values for a typed text', () => {
 
   it('suggest no incomplete id, and only the two values of a yes or no', () => {
     expect(offeredValues('id', '0199', []).suggested).toBeUndefined();
-    expect(offeredValues('boolean', 'f', [true, false])).toEqual({
+    expect(offeredValues('boolean', 'true', [true, false]).suggested).toBe(true);
+    expect(offeredValues('boolean', 'n', [true, false])).toEqual({
       values: [false],
       literal: undefined,
       suggested: false,
@@ -142,7 +152,7 @@ describe('chips', () => {
   it('are a filter that the server accepts, with the same values', () => {
     fc.assert(
       fc.property(chips, (before) => {
-        const text = writeChip(before);
+        const text = sentFilter(writeChip(before));
         fc.pre([...text].length <= 2048);
         const constants = JSON.stringify(parseFilter(text));
         if (before.operator === 'is' && before.path[0] === 'attributes') {
@@ -162,6 +172,8 @@ describe('chips', () => {
         chip(['attributes', 'vip'], 'is', true),
         chip(['attributes', 'tags'], 'includes', 'new'),
         chip(['create_time'], 'since', '2026-01-01T00:00:00.000Z'),
+        chip(['update_time'], 'since', 'today - 6'),
+        chip(['attributes', 'started'], 'within', 'this_year', 'today + 1'),
       ]),
     ).toBe(
       [
@@ -171,6 +183,8 @@ describe('chips', () => {
         'attributes.vip == true',
         '"new" in attributes.tags',
         'create_time >= timestamp("2026-01-01T00:00:00.000Z")',
+        'update_time >= timestamp(today - 6)',
+        '(attributes.started >= this_year && attributes.started < today + 1)',
       ].join(' && '),
     );
   });
@@ -180,6 +194,7 @@ describe('chips', () => {
       chip(['attributes', 'department'], 'is', 'ops'),
       chip(['attributes', 'tags'], 'includesNot', 'a'),
     ]);
+    expect(readChips('create_time>=timestamp( today-6 )')).toEqual([chip(['create_time'], 'since', 'today - 6')]);
     expect(readChips('last_name == ""')).toEqual([chip(['last_name'], 'isEmpty')]);
     expect(readChips(' \n')).toEqual([]);
   });
@@ -190,6 +205,12 @@ describe('chips', () => {
     'attributes.retired',
     'last_name >= "M"',
     'create_time == timestamp("2026-01-01T00:00:00Z")',
+    'create_time >= today - 6',
+    'create_time >= timestamp("today - 6")',
+    'create_time >= timestamp(today - 6.5)',
+    'attributes.started >= timestamp(today - 6)',
+    'attributes.started == today',
+    'attributes.started >= today - 1 - 1',
     'attributes.a == null',
     'attributes.a == attributes.b',
     '"a" == attributes.b',
@@ -225,7 +246,7 @@ describe('chips', () => {
         const text = damaged.join('');
         const found = readChips(text);
         fc.pre(found !== undefined && [...text].length < 1_500);
-        expect(meaningOf(writeChips(found ?? []))).toEqual(meaningOf(text));
+        expect(meaningOf(sentFilter(writeChips(found ?? [])))).toEqual(meaningOf(sentFilter(text)));
       }),
       { numRuns: 500 },
     );
@@ -256,7 +277,7 @@ describe('a mistake in a filter', () => {
   /** The mistake for the server's own error about this filter. */
   function mistakeIn(filter: string): { text: string; marked: string } {
     try {
-      parseFilter(filter);
+      parseFilter(sentFilter(filter));
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       const { violations } = error;
@@ -277,6 +298,24 @@ describe('a mistake in a filter', () => {
     ['last_name == "x" "y"', 'The expression cannot be read at the marked place.', '"y"'],
     ['last_name == 7', 'The filter must not compare a string with a number.', '7'],
     ['"😀" == last_name && id == "x"', 'The filter must compare id with a UUID.', '"x"'],
+    // The text that was sent is longer.
+    [
+      '"😀" == last_name && create_time >= timestamp(today - 6) && id == "x"',
+      'The filter must compare id with a UUID.',
+      '"x"',
+    ],
+    [
+      'update_time < timestamp(this_year) && attributes.a >= today-6 "y"',
+      'The expression cannot be read at the marked place.',
+      '"y"',
+    ],
+    ['last_name == today - 6 &&', 'The expression is not complete. Something is missing at the end.', '&&'],
+    [
+      'create_time >= today - 6',
+      'Created and Updated are times. Put the day into timestamp(…), such as timestamp(today - 6).',
+      'today - 6',
+    ],
+    ['id == today - 6', 'The filter must compare id with a UUID.', 'today - 6'],
   ])('is explained and marked in %s', (filter, text, marked) => {
     expect(mistakeIn(filter)).toEqual({ text, marked });
   });

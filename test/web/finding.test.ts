@@ -25,8 +25,10 @@ const everyone = ['Ada Lovelace', 'Alan Turing', 'Barbara Liskov', 'Grace Hopper
 describe.skipIf(browserMissing !== undefined)('finding people', () => {
   const site = useSite();
   const { open } = site;
+  let createdAt = new Date();
 
   beforeAll(async () => {
+    createdAt = new Date();
     const people: [string, Record<string, unknown>][] = [
       ['Ada Lovelace', { department: 'Maths', level: 7, vip: true, tags: ['new', 'remote'], started: '2026-02-01' }],
       ['Alan Turing', { department: 'Maths', level: 5, vip: false, tags: ['remote'], started: '2026-03-01' }],
@@ -62,12 +64,15 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     await filterButton(page).focus();
     await page.keyboard.press('Enter');
     await option(page, /^department/).waitFor();
+    const shares = popover(page).getByText('Shares among the 5 newest users');
+    expect(await shares.count()).toBe(1);
     await expectAccessible();
     await page.keyboard.type('depart');
     await expect.poll(() => options(page).first().textContent(), pollTimeout).toContain('department');
     await page.keyboard.press('Enter');
     await option(page, /^Maths/).waitFor();
     expect(await options(page).first().textContent()).toBe('Maths40%');
+    expect(await shares.count()).toBe(1);
     await expectAccessible();
     await page.keyboard.press('ArrowDown');
     await page.keyboard.press('Space');
@@ -203,7 +208,8 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     ],
     ['tags', 'includesNot', (page) => option(page, /^new/).click(), everyone.slice(1), 'tags does not include new'],
     ['level', 'more', (page) => value(page).fill('6'), ['Ada Lovelace', 'Grace Hopper'], 'level is more than 6'],
-    ['vip', 'is', (page) => option(page, /^true/).click(), ['Ada Lovelace'], 'vip is true'],
+    ['vip', 'is', (page) => option(page, /^yes/).click(), ['Ada Lovelace'], 'vip is yes'],
+    ['vip', 'isNotEmpty', async () => {}, ['Ada Lovelace', 'Alan Turing'], 'vip is not empty'],
     [
       'started',
       'within',
@@ -239,13 +245,167 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     expectNoFaults();
   });
 
+  describe('by a period that moves with the calendar', () => {
+    const day = (page: Page, time: string | Date) => page.clock.setFixedTime(time);
+    const period = (page: Page, name: string) => popover(page).getByRole('button', { name, exact: true });
+
+    it.each([
+      ['Created', 'Last 7 days', 'create_time >= timestamp(today - 6)', 'Created in the last 7 days', everyone],
+      ['Created', 'Today', 'create_time >= timestamp(today)', 'Created today', everyone],
+      [
+        'started',
+        'Last 30 days',
+        '(attributes.started >= today - 29 && attributes.started < today + 1)',
+        'started is in the last 30 days',
+        ['Ada Lovelace'],
+      ],
+      [
+        'started',
+        'This year',
+        '(attributes.started >= this_year && attributes.started < this_year + 1)',
+        'started is this year',
+        ['Ada Lovelace', 'Alan Turing'],
+      ],
+    ])('%s, %s', async (field, name, filter, text, expected) => {
+      const { page, expectAccessible, expectNoFaults } = await open();
+      // So that the day does not end during the test.
+      await day(page, field === 'started' ? '2026-02-20T12:00:00Z' : createdAt);
+      await startChip(page, field);
+      await period(page, name).click();
+      await expect.poll(() => names(page), pollTimeout).toEqual(expected);
+      expect(filterOf(page)).toBe(filter);
+      expect(await chipTexts(page)).toEqual([text]);
+      // The chip opens with the same choice.
+      await chips(page).getByRole('button').first().click();
+      await expect.poll(() => period(page, name).getAttribute('aria-pressed'), pollTimeout).toBe('true');
+      await expectAccessible();
+      await popover(page).getByRole('button', { name: 'Apply' }).click();
+      await popover(page).waitFor({ state: 'detached' });
+      expect(filterOf(page)).toBe(filter);
+      // A typed day stays.
+      await chips(page).getByRole('button').first().click();
+      await popover(page).locator('[type=date]').first().fill('2020-01-31');
+      await popover(page).getByRole('button', { name: 'Apply' }).click();
+      await expect.poll(() => filterOf(page), pollTimeout).toContain('2020-01-31');
+      expectNoFaults();
+    });
+
+    it('reads the list again when a new day begins', async () => {
+      const { page, expectNoFaults } = await open();
+      await day(page, '2026-02-05T23:50:00Z');
+      await page.goto(`${site.app.http}/#filter=attributes.started >= today - 4 %26%26 last_name != "Turing"`);
+      await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace']);
+      await day(page, '2026-02-06T00:10:00Z');
+      await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+      await page.getByText('No user matches the filter.').waitFor();
+      expectNoFaults();
+    });
+
+    it('is explained beside the expression, with the filter for other clients', async () => {
+      const { page, expectAccessible, expectNoFaults } = await open();
+      await day(page, '2026-02-05T12:00:00Z');
+      await page.goto(`${site.app.http}/#filter=attributes.started >= today - 4 || last_name == 7`);
+      // The mark is right although the text that was sent is longer.
+      await page.locator('.cm-lintRange-error').waitFor();
+      expect(await page.locator('.cm-lintRange-error').textContent()).toBe('7');
+      const sent = page.locator('.sent-filter');
+      await sent.getByText('Show the filter for other clients').click();
+      await sent.getByText('attributes.started >= "2026-02-01" || last_name == 7').waitFor();
+      await expectAccessible();
+      await editor(page).click();
+      await page.keyboard.press('Control+A');
+      await page.keyboard.type('create_time < timestamp(tod');
+      await option(page, /^today/).waitFor();
+      await page.keyboard.press('Enter');
+      await page.keyboard.type(' - 1');
+      await page.keyboard.press('End');
+      await page.keyboard.press('Enter');
+      await expect.poll(() => filterOf(page), pollTimeout).toBe('create_time < timestamp(today - 1)');
+      await expect.poll(() => chipTexts(page), pollTimeout).toEqual(['Created is before yesterday']);
+      await page.getByRole('button', { name: 'Advanced' }).click();
+      await sent.getByText('Show the filter for other clients').click();
+      await sent.getByText('create_time < timestamp("2026-02-04T00:00:00.000Z")').waitFor();
+      expectNoFaults(/status of 400/);
+    });
+  });
+
+  describe('from the menu of a column', () => {
+    const startBy = async (page: Page, column: string) => {
+      await page.getByRole('button', { name: `Options of the column ${column}`, exact: true }).click();
+      await page.getByRole('menuitem', { name: 'Filter by this column…' }).click();
+      await popover(page).getByRole('button', { name: 'Add filter' }).waitFor();
+    };
+
+    it.each<[string, string, (page: Page) => Promise<void>, string[], string]>([
+      ['Name', 'contains', (page) => value(page).fill('lov'), ['Ada Lovelace'], 'Name contains lov'],
+      ['Email', 'contains', (page) => value(page).fill('grace'), ['Grace Hopper'], 'Email contains grace'],
+      ['department', 'is', (page) => option(page, /^Navy/).click(), ['Grace Hopper'], 'department is Navy "A"'],
+      ['level', 'is', (page) => option(page, /^7/).click(), ['Ada Lovelace'], 'level is 7'],
+      ['address', 'is', (page) => option(page, /^Boston/).click(), ['Barbara Liskov'], 'address › city is Boston'],
+      [
+        'Created',
+        'since',
+        (page) => popover(page).locator('[type=date]').fill('2020-01-01'),
+        everyone,
+        'Created is on or after 1 Jan 2020',
+      ],
+    ])('opens the field of %s', async (column, by, enter, expected, text) => {
+      const { page, expectAccessible, expectNoFaults } = await open(
+        '#columns=name,email,attributes.department,attributes.level,attributes.address,create_time',
+      );
+      await expect.poll(() => names(page), pollTimeout).toEqual(everyone);
+      await startBy(page, column);
+      expect(await operator(page).inputValue()).toBe(by);
+      await expectAccessible();
+      await enter(page);
+      await add(page);
+      await expect.poll(() => names(page), pollTimeout).toEqual(expected);
+      expect(await chipTexts(page)).toEqual([text]);
+      expect(await filterButton(page).evaluate((button) => button === document.activeElement)).toBe(true);
+      expectNoFaults();
+    });
+
+    it('waits until the kind of an attribute is known', async () => {
+      const { page, expectAccessible, expectNoFaults } = await open('#columns=name,attributes.level');
+      await expect.poll(() => names(page), pollTimeout).toEqual(everyone);
+      const { promise: held, resolve: release } = Promise.withResolvers<void>();
+      await page.route('**/ListUsers', async (route) => {
+        await held;
+        await route.continue();
+      });
+      await page.getByRole('button', { name: 'Options of the column level' }).click();
+      await page.getByRole('menuitem', { name: 'Filter by this column…' }).click();
+      await popover(page).getByText('Loading…').waitFor();
+      await expectAccessible();
+      release();
+      await option(page, /^7/).waitFor();
+      await page.keyboard.type('7');
+      await page.keyboard.press('Enter');
+      await expect.poll(() => chipTexts(page), pollTimeout).toEqual(['level is 7']);
+      expectNoFaults();
+    });
+
+    it('adds a condition to the others, and nothing if it is cancelled', async () => {
+      const { page, expectNoFaults } = await open('#filter=attributes.level > 5');
+      await startBy(page, 'Name');
+      await page.keyboard.type('a');
+      await page.keyboard.press('Enter');
+      await expect.poll(() => chipTexts(page), pollTimeout).toEqual(['level is more than 5', 'Name contains a']);
+      await startBy(page, 'Email');
+      await page.keyboard.press('Escape');
+      await popover(page).waitFor({ state: 'detached' });
+      expect(await chips(page).count()).toBe(2);
+      expectNoFaults();
+    });
+  });
+
   it('says what is missing from a chip', async () => {
     const { page, expectAccessible, expectNoFaults } = await open();
     await startChip(page, 'level');
     await operator(page).selectOption('between');
     await page.getByRole('textbox', { name: 'From' }).fill('many');
     await add(page);
-    await page.getByText('Enter a number.').waitFor();
+    await page.getByText('Enter a number,').waitFor();
     await expectAccessible();
     await page.getByRole('textbox', { name: 'From' }).fill('8,5');
     await page.getByRole('textbox', { name: 'To' }).fill('5');
@@ -309,6 +469,8 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
       await page.keyboard.type(' == ');
       await page.keyboard.press('Control+Space');
       await option(page, /^"Maths"/).waitFor();
+      // The editor ignores the list while it asks for completions again.
+      await expect.poll(() => page.locator('.cm-tooltip-autocomplete-disabled').count(), pollTimeout).toBe(0);
       await page.keyboard.press('Enter');
       await expect.poll(() => editor(page).textContent(), pollTimeout).toBe('attributes.department == "Maths"');
       await page.keyboard.press('Enter');
@@ -329,6 +491,24 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
       await expect.poll(() => names(page), pollTimeout).toEqual(['Alan Turing']);
       await page.getByRole('button', { name: 'Back to conditions' }).click();
       expect(await chipTexts(page)).toEqual(['department is Maths', 'Last name is Turing']);
+      expectNoFaults();
+    });
+
+    it('is applied with Enter after the value of an attribute that nobody in the sample has', async () => {
+      const { page, expectNoFaults } = await open();
+      await filterButton(page).click();
+      await page.getByRole('button', { name: 'Write an expression' }).click();
+      await editor(page).waitFor();
+      await page.keyboard.type('attributes.dep');
+      await option(page, 'attributes.department').waitFor();
+      await page.keyboard.press('Escape');
+      for (let count = 0; count < 'dep'.length; count++) await page.keyboard.press('Backspace');
+      await page.keyboard.type('foo == 1');
+      // A list of completions opens after a moment, if at all.
+      await page.waitForTimeout(500);
+      await page.keyboard.press('Enter');
+      await page.getByText('No matches').waitFor();
+      expect(await editor(page).textContent()).toBe('attributes.foo == 1');
       expectNoFaults();
     });
 

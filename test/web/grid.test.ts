@@ -150,8 +150,29 @@ describe.skipIf(browserMissing !== undefined)('the grid', () => {
       .poll(() => names(page), pollTimeout)
       .toEqual(['Edsger Dijkstra', 'Grace Hopper', 'Barbara Liskov', 'Ada Lovelace', 'Alan Turing']);
     expect(await page.locator('.kind-name[aria-sort]').getAttribute('aria-sort')).toBe('ascending');
-    expect(await page.locator('.kind-name .head-label').textContent()).toBe('Name · last name');
+    expect(await page.locator('.kind-name .head-part').textContent()).toBe('last name');
     expect(await email.evaluate((button) => button.closest('[aria-sort]')?.getAttribute('aria-sort'))).toBe('none');
+    expectNoFaults();
+  });
+
+  it('says which part of the name sorts, and sorts by the other part after a click', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    const orderBy = () => new URLSearchParams(new URL(page.url()).hash.slice(1)).get('order_by');
+    expect(await page.locator('.head-part').count()).toBe(0);
+    await page.getByRole('button', { name: 'Name', exact: true }).click();
+    await page.getByRole('button', { name: 'Sorted by first name' }).click();
+    await expect.poll(orderBy, pollTimeout).toBe('last_name');
+    await expect.poll(async () => (await names(page))[0], pollTimeout).toBe('Edsger Dijkstra');
+    const part = page.getByRole('button', { name: 'Sorted by last name. Sort by first name instead' });
+    await part.waitFor();
+    await expectAccessible();
+    // The name reverses the order of the same part.
+    await page.getByRole('button', { name: 'Name', exact: true }).click();
+    await expect.poll(orderBy, pollTimeout).toBe('last_name desc');
+    await page.reload();
+    await part.click();
+    await expect.poll(orderBy, pollTimeout).toBe('first_name desc');
+    await expect.poll(async () => (await names(page))[0], pollTimeout).toBe('Grace Hopper');
     expectNoFaults();
   });
 

@@ -349,9 +349,8 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     expectNoFaults();
   });
 
-  it('stop being changed with the button, and the report says how many were', async () => {
-    await create(300);
-    const { page } = await open();
+  /** Changes 300 users, and stops it after 28. */
+  async function stopChange(page: Page): Promise<void> {
     let calls = 0;
     let release = () => {};
     const held = new Promise<void>((resolve) => {
@@ -369,6 +368,96 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     release();
     await dialog(page).getByText('Stopped. 28 users changed.').waitFor({ timeout: 60_000 });
     expect((await valuesOf('team')).sales).toBe(28);
+  }
+
+  it('stop being changed with the button, and can be changed back, however long the report is open', async () => {
+    await create(300);
+    const { page, expectNoFaults } = await open();
+    await page.clock.install();
+    await stopChange(page);
+    await page.clock.runFor(15_000);
+    expect(await page.locator('.toast').count()).toBe(1);
+    await page.clock.resume();
+    await dialog(page).getByRole('button', { name: 'Undo' }).click();
+    await page.getByText('Undone.').waitFor({ timeout: 60_000 });
+    expect((await valuesOf('team')).sales).toBeUndefined();
+    expect(await dialog(page).count()).toBe(0);
+    expectNoFaults();
+  });
+
+  it('are all changed back if the change was stopped and continued', async () => {
+    await create(300);
+    const { page, expectNoFaults } = await open();
+    await stopChange(page);
+    await button(page, 'Continue').click();
+    await page.getByText('Set team to sales for 300 users.').waitFor({ timeout: 60_000 });
+    expect((await valuesOf('team')).sales).toBe(300);
+    expect(await page.locator('.toast').count()).toBe(1);
+    await page.locator('.toast').getByRole('button', { name: 'Undo' }).click();
+    await page.getByText('Undone.').waitFor({ timeout: 60_000 });
+    expect((await valuesOf('team')).sales).toBeUndefined();
+    expectNoFaults();
+  });
+
+  it('are exported with the columns and the filter of the list', async () => {
+    await create(5);
+    const filter = 'attributes.team == "ops" && create_time >= timestamp(today - 6)';
+    const { page, expectAccessible, expectNoFaults } = await open(
+      `#columns=create_time,attributes.team,name,email&filter=${encodeURIComponent(filter)}`,
+    );
+    const checked = () => dialog(page).getByRole('checkbox', { checked: true }).locator('..').allTextContents();
+    const boxes = () => dialog(page).getByRole('checkbox').locator('..').allTextContents();
+    await page.goto(`${page.url()}&dialog=export`);
+    await dialog(page).getByRole('checkbox', { name: 'floor', exact: true }).waitFor();
+    const inList = ['Created', 'team', 'First name', 'Last name', 'Email'];
+    expect(await checked()).toEqual(inList);
+    expect(await boxes()).toEqual([
+      ...inList,
+      ...['ID', 'Image URL', 'Attributes, as JSON', 'Display name', 'Updated', 'Etag'],
+      'floor',
+    ]);
+    const words = dialog(page).getByRole('listitem');
+    expect(await words.allTextContents()).toEqual(['team is ops', 'Created in the last 7 days']);
+    await expectAccessible();
+    const csv = await saved(page, () => button(page, 'Export').click());
+    const [head, ...rows] = csv.text.trimEnd().split('\n');
+    expect(head).toBe('create_time,attributes.team,first_name,last_name,email');
+    expect(rows.map((row) => row.split(',').slice(1).join())).toEqual([
+      'ops,U0,Test,u0@example.com',
+      'ops,U2,=1+1,u2@example.com',
+      'ops,U4,Test,u4@example.com',
+    ]);
+    await button(page, 'Close').last().click();
+
+    await page.goto(`${site.app.http}/#dialog=export&filter=${encodeURIComponent('attributes.floor > 1 || id == ""')}`);
+    await dialog(page).getByText('attributes.floor > 1 || id == ""').waitFor();
+    await dialog(page).getByRole('checkbox', { name: 'Email' }).uncheck();
+    await dialog(page).getByText('A later import needs the columns First name and Email.').waitFor();
+    await button(page, 'All fields').click();
+    expect(await checked()).toEqual([
+      ...['ID', 'First name', 'Last name', 'Email', 'Image URL', 'Attributes, as JSON', 'Display name'],
+      ...['Created', 'Updated', 'Etag'],
+    ]);
+    await button(page, 'As in the list').click();
+    expect((await checked()).slice(0, 3)).toEqual(['First name', 'Last name', 'Email']);
+    expectNoFaults(/status of 400/);
+  });
+
+  it('are exported as they were at the start, also if a new day begins meanwhile', async () => {
+    await create(600);
+    const filter = encodeURIComponent('create_time >= timestamp(today - 6)');
+    const { page, expectNoFaults } = await open(`#query=u&filter=${filter}&dialog=export`);
+    await dialog(page).getByRole('checkbox', { name: 'floor', exact: true }).waitFor();
+    let pages = 0;
+    await page.route('**/ListUsers', async (route) => {
+      pages++;
+      await page.clock.setFixedTime(Date.now() + 86_400_000);
+      await route.continue();
+    });
+    const csv = await saved(page, () => button(page, 'Export').click());
+    expect(csv.text.trimEnd().split('\n')).toHaveLength(601);
+    expect(pages).toBeGreaterThan(1);
+    expectNoFaults();
   });
 
   it('are exported with the chosen columns, for Excel and as JSON', async () => {
@@ -378,6 +467,7 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await box(page, 'U3 Test').check();
     await bar(page).getByRole('button', { name: 'Export…' }).click();
     await dialog(page).getByRole('checkbox', { name: 'team', exact: true }).waitFor();
+    await button(page, 'All fields').click();
     for (const name of ['ID', 'Image URL', 'Attributes, as JSON', 'Display name', 'Created', 'Updated', 'Etag'])
       await dialog(page).getByRole('checkbox', { name, exact: true }).uncheck();
     await dialog(page).getByRole('checkbox', { name: 'team', exact: true }).check();

@@ -132,6 +132,21 @@ describe.skipIf(browserMissing !== undefined)('saved views', () => {
     expectNoFaults();
   });
 
+  it('move with the calendar if their filter does', async () => {
+    const { page, expectNoFaults } = await open(`#filter=${encodeURIComponent('create_time >= timestamp(today - 6)')}`);
+    await save(page, 'Newcomers');
+    await page.clock.setFixedTime(Date.now() + 8 * 86_400_000);
+    await page.goto('about:blank');
+    await page.goto(`${site.app.http}/`);
+    await expect.poll(() => names(page), pollTimeout).toEqual(everyone);
+    await button(page, 'All users').click();
+    await inPanel(page, 'Newcomers').click();
+    await page.getByText('No user matches the filter.').waitFor();
+    await page.getByRole('button', { name: 'Created in the last 7 days', exact: true }).waitFor();
+    await button(page, 'Newcomers').waitFor();
+    expectNoFaults();
+  });
+
   it('can be the first thing that the page shows, unless its address names another', async () => {
     const { page, expectNoFaults } = await open(navy);
     await save(page, 'Sailors');

@@ -1,0 +1,299 @@
+/** Tests the attributes of an import: which key a column means, what its cells become, and the template. */
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { Locator, Page } from 'playwright-core';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { User } from '../../src/client/index.js';
+import { matchHeader } from '../../src/user-files/header.js';
+import { similarKey } from '../../web/attributes.js';
+import { adviceFor, cellTypeOf, createStrayTexts, templateOf, withKnownKeys } from '../../web/import-attributes.js';
+import { withAttributes } from '../../web/import-file.js';
+import { frequentAttributes, type KnownAttributes } from '../../web/use-attribute-types.js';
+import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
+import { button, counts, dialog } from './import-dialog.js';
+import { useSite } from './site.js';
+
+const known: KnownAttributes = new Map([
+  ['department', 'text'],
+  ['floor', 'number'],
+  ['start-date', 'date'],
+  ['remote', 'boolean'],
+  ['skills', 'list'],
+  ['homepage', 'link'],
+  ['', 'text'],
+]);
+
+describe('attributes that exist', () => {
+  it('are sorted by the number of users who have them', () => {
+    const users = [{ b: 1, z: null }, { a: 'x', b: 2 }, { b: 'x', a: null }, { c: true }].map((attributes) =>
+      User.create({ attributes }),
+    );
+    expect([...frequentAttributes(users)]).toEqual([
+      ['b', 'number'],
+      ['a', 'text'],
+      ['c', 'boolean'],
+      ['z', 'null'],
+    ]);
+  });
+
+  const fieldsOf = (header: string[], attributes = known) =>
+    withKnownKeys(matchHeader(header), attributes).map(({ field }) => field);
+
+  it('are found by a name with other capital letters, spaces, underscores or hyphens', () => {
+    expect(fieldsOf(['Department', 'START_DATE', ' Start Date', 'Team', '-', 'id'])).toEqual([
+      'attributes.department',
+      'attributes.start-date',
+      '',
+      '',
+      '',
+      '',
+    ]);
+  });
+
+  it('are found by the same name first, and not twice', () => {
+    const both: KnownAttributes = new Map([
+      ['team', 'text'],
+      ['Team', 'text'],
+    ]);
+    expect(fieldsOf(['TEAM', 'Team', 'team'], both)).toEqual(['', 'attributes.Team', 'attributes.team']);
+    expect(fieldsOf(['Department', 'department'])).toEqual(['', 'attributes.department']);
+    expect(fieldsOf(['Department', 'attributes.department'])).toEqual(['', 'attributes.department']);
+  });
+
+  it('are not found instead of a field, or of an attribute that the column names', () => {
+    const odd: KnownAttributes = new Map([['E-Mail', 'text']]);
+    expect(fieldsOf(['E-Mail', 'attributes.Department'], odd)).toEqual(['email', 'attributes.Department']);
+  });
+
+  it('are used if all columns without a field are added as attributes', () => {
+    const columns = matchHeader(['Floor', 'Team']);
+    expect(withAttributes(columns, known).map(({ field }) => field)).toEqual(['attributes.floor', 'attributes.Team']);
+  });
+
+  it('are similar to another spelling', () => {
+    const keys = [...known.keys()];
+    expect(similarKey('Start Date', keys)).toBe('start-date');
+    expect(similarKey('DEPARTMENT', keys)).toBe('department');
+    expect(similarKey('department', keys)).toBeUndefined();
+    expect(similarKey('team', keys)).toBeUndefined();
+    expect(similarKey('', keys.slice(0, -1))).toBeUndefined();
+  });
+});
+
+describe('the cells of a column for an attribute', () => {
+  it.each([
+    ['department', ['a', ''], 'Imported as text.', false],
+    ['new', ['2026-02-28'], 'Imported as a date.', false],
+    ['floor', ['3'], 'Imported as text, but other users have a number.', true],
+    ['floor', [''], 'Imported as text, but other users have a number.', true],
+    ['remote', ['true'], 'Imported as text, but other users have “Yes” or “No”.', true],
+    ['start-date', ['2026-02-28', ''], 'Imported as a date.', false],
+    ['start-date', ['2026-02-28', '28.2.2026'], 'Some cells are imported as text, but other users have a date.', true],
+    ['start-date', ['', ''], 'Imported as text.', false],
+    ['homepage', ['none'], 'Imported as text.', false],
+  ])('for %s: %j', (key, cells, text, isStray) => {
+    expect(cellTypeOf(key, cells, known)).toEqual({ text, isStray });
+  });
+});
+
+describe('texts where other users have another type', () => {
+  it('are counted by attribute, the most frequent first', () => {
+    const found = createStrayTexts(known);
+    found.add(1, { floor: 3, 'start-date': '2026-02-28', department: 'x', homepage: 'none' });
+    found.add(2, { floor: '3' });
+    found.add(3);
+    found.add(4, { 'start-date': 'soon', floor: null });
+    found.add(5, { 'start-date': '2026-02-30' });
+    expect(found.list()).toEqual([
+      { key: 'start-date', type: 'date', rows: 2, firstRow: 4, firstText: 'soon' },
+      { key: 'floor', type: 'number', rows: 1, firstRow: 2, firstText: '3' },
+    ]);
+    expect(adviceFor(found.list())).toMatch(/^Write dates as 2026-02-28\. .*, such as \{"floor":3\}\.$/);
+  });
+
+  it('do not count inherited properties', () => {
+    const found = createStrayTexts(new Map([['toString', 'number']]));
+    found.add(1, {});
+    expect(found.list()).toEqual([]);
+  });
+});
+
+describe('the template', () => {
+  it('has the attributes that occur: other types than text in a column of JSON', () => {
+    expect(templateOf(known).split('\n')).toEqual([
+      '\ufefffirst_name,last_name,email,attributes.department,attributes.start-date,attributes.homepage,attributes',
+      'Ada,Lovelace,ada.lovelace@example.com,Example,2026-02-28,https://example.com,"{""floor"":3,""remote"":true,""skills"":[""first"",""second""]}"',
+      '',
+    ]);
+  });
+
+  it('has only keys that a header can name, and no attributes if none are known', () => {
+    const header = (all: KnownAttributes) => templateOf(all).split('\n')[0];
+    expect(header(new Map())).toBe('\ufefffirst_name,last_name,email');
+    expect(header(new Map([' a ', '', 'd,e'].map((key) => [key, 'text'])))).toBe(
+      '\ufefffirst_name,last_name,email,"attributes.d,e"',
+    );
+  });
+});
+
+describe.skipIf(browserMissing !== undefined)('attributes in an import on the page', () => {
+  const site = useSite();
+  let folder: string;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), 'roster-web-'));
+  });
+  afterAll(async () => {
+    await rm(folder, { recursive: true, force: true });
+  });
+  beforeEach(async () => {
+    await site.clear();
+    const attributes = { department: 'Research', floor: 3, startDate: '2020-01-31', remote: true };
+    await site.app.client.batchCreateUsers({
+      users: [1, 2].map((at) => ({ firstName: 'Old', email: `old${at}@example.com`, attributes })),
+    });
+  });
+
+  async function open(options?: OpenOptions): Promise<TestPage> {
+    const opened = await site.open(`#dialog=import`, options);
+    await dialog(opened.page).waitFor();
+    return opened;
+  }
+
+  async function choose(page: Page, text: string): Promise<void> {
+    const file = path.join(folder, 'people.csv');
+    await writeFile(file, text);
+    await dialog(page).getByLabel('CSV file').setInputFiles(file);
+  }
+
+  const field = (page: Page, name: string): Locator => dialog(page).getByLabel(`Field of ${name}`);
+
+  async function attributesOf(email: string): Promise<unknown> {
+    for await (const user of site.app.client.exportAllUsers()) if (user.email === email) return user.attributes;
+    return undefined;
+  }
+
+  it('that other users have are found by the names of columns, and offered for others', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await choose(page, 'First name,E-mail,Department,Team\nAda,ada@example.com,Navy,ops\n');
+    expect(await field(page, 'Department').inputValue()).toBe('attributes.department');
+    expect(await field(page, 'Team').inputValue()).toBe('');
+    const offered = field(page, 'Team').locator('optgroup[label=Attributes] option');
+    expect((await offered.allTextContents()).sort()).toEqual(['department', 'floor', 'remote', 'startDate']);
+    await field(page, 'Team').selectOption('startDate');
+    await dialog(page).getByText('Imported as text, but other users have a date.').waitFor();
+    await expectAccessible();
+    await field(page, 'Team').selectOption('Attribute “Team”');
+    await button(page, 'Check').click();
+    await dialog(page).getByText('All rows can be imported.').waitFor();
+    expect(await dialog(page).locator('.stray-texts').count()).toBe(0);
+    await button(page, 'Import 1 user').click();
+    await dialog(page).getByText('The import is complete.').waitFor();
+    expect(await attributesOf('ada@example.com')).toEqual({ department: 'Navy', Team: 'ops' });
+    expectNoFaults();
+  });
+
+  it('with another spelling of an existing name show a hint, and the keyboard is enough to name one', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await choose(page, 'first_name,email,Abteilung\nAda,ada@example.com,Navy\n');
+    const renamed = dialog(page).getByLabel('Attribute for Abteilung');
+    const isFocused = (element: Element) => element === document.activeElement;
+    const rename = async () => {
+      await field(page, 'Abteilung').selectOption('Attribute with another name…');
+      expect(await renamed.evaluate(isFocused)).toBe(true);
+    };
+    await rename();
+    await renamed.fill('Department');
+    await dialog(page).getByText('There is also “department”.').waitFor();
+    await expectAccessible();
+    await page.keyboard.press('Escape');
+    await renamed.waitFor({ state: 'detached' });
+    await expect.poll(() => field(page, 'Abteilung').evaluate(isFocused)).toBe(true);
+    expect(await field(page, 'Abteilung').inputValue()).toBe('');
+    await rename();
+    await renamed.fill('Department');
+    await page.keyboard.press('Enter');
+    await expect.poll(() => field(page, 'Abteilung').evaluate(isFocused)).toBe(true);
+    expect(await field(page, 'Abteilung').inputValue()).toBe('attributes.Department');
+    await dialog(page).getByText('There is also “department”.').waitFor();
+    await rename();
+    await renamed.fill('department');
+    await dialog(page).getByText('There is also').waitFor({ state: 'detached' });
+    await page.keyboard.press('Enter');
+    expect(await field(page, 'Abteilung').inputValue()).toBe('attributes.department');
+    expectNoFaults();
+  });
+
+  it('that become text where other users have another type are named before the import', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    const rows = Array.from({ length: 200 }, (_, at) => `U${at},u${at}@example.com,,2026-02-28,"{""floor"":${at}}"`);
+    rows[0] = 'U0,u0@example.com,,2026-02-28,"{""floor"":""ground""}"';
+    rows[4] = 'U4,u4@example.com,yes,n/a,';
+    rows[6] = 'U6,u6@example.com,,28.2.2026,';
+    await choose(page, `first_name,email,Remote,Start date,attributes\n${rows.join('\n')}\n`);
+    await dialog(page).getByText('Imported as text, but other users have “Yes” or “No”.').waitFor();
+    await dialog(page).getByText('Imported as a date.').waitFor();
+    await button(page, 'Check').click();
+    await dialog(page).getByText('All rows can be imported, but some values differ in type').waitFor();
+    expect(await dialog(page).locator('.stray-texts li').allTextContents()).toEqual([
+      'startDate: 2 of 200 rows have a text where other users have a date, such as “n/a” in row 5.',
+      'floor: 1 of 200 rows has a text where other users have a number, such as “ground” in row 1.',
+      'remote: 1 of 200 rows has a text where other users have “Yes” or “No”, such as “yes” in row 5.',
+    ]);
+    await dialog(page)
+      .getByText(/Write dates as 2026-02-28\. .* such as {"floor":3}\./)
+      .waitFor();
+    await expectAccessible();
+    await button(page, 'Import 200 users').click();
+    await dialog(page).getByText('The import is complete.').waitFor();
+    expect(await attributesOf('u4@example.com')).toEqual({ remote: 'yes', startDate: 'n/a' });
+    expectNoFaults();
+  });
+
+  it('fit on a phone', async () => {
+    const { page, expectAccessibleIn } = await open({ width: 390, height: 800 });
+    await choose(page, `first_name,email,Floor,Start date\nAda,ada@example.com,3,n/a-${'x'.repeat(80)}\n`);
+    const isWide = () => dialog(page).evaluate((element) => element.scrollWidth > element.clientWidth);
+    await field(page, 'Floor').waitFor();
+    expect(await isWide()).toBe(false);
+    await expectAccessibleIn(['light', 'dark']);
+    await button(page, 'Check').click();
+    await dialog(page).getByText('the only row has a text where other users have a number').waitFor();
+    expect(await isWide()).toBe(false);
+    await expectAccessibleIn(['light', 'dark']);
+  });
+
+  it('that cannot be read change nothing', async () => {
+    const { page } = await open();
+    await page.route('**/ListUsers*', (route) => route.abort());
+    await choose(page, 'first_name,email,Department\nAda,ada@example.com,Navy\n');
+    expect(await field(page, 'Department').inputValue()).toBe('');
+    expect(await field(page, 'Department').locator('optgroup').count()).toBe(0);
+    await button(page, 'Add it as an attribute').click();
+    await button(page, 'Check').click();
+    await button(page, 'Import 1 user').click();
+    await dialog(page).getByText('The import is complete.').waitFor();
+    expect(await attributesOf('ada@example.com')).toEqual({ Department: 'Navy' });
+  });
+
+  it('are in a template, which can be imported as it is', async () => {
+    const { page, expectNoFaults } = await open();
+    const [saved] = await Promise.all([page.waitForEvent('download'), button(page, 'Download a template').click()]);
+    expect(saved.suggestedFilename()).toBe('users-template.csv');
+    await choose(page, await readFile(await saved.path(), 'utf8'));
+    await button(page, 'Check').click();
+    await dialog(page).getByText('All rows can be imported.').waitFor();
+    expect(await dialog(page).locator('.stray-texts').count()).toBe(0);
+    await button(page, 'Import 1 user').click();
+    await dialog(page).getByText('The import is complete.').waitFor();
+    expect(await counts(page)).toEqual({ Created: '1', Updated: '0', Skipped: '0', Rejected: '0' });
+    expect(await attributesOf('ada.lovelace@example.com')).toEqual({
+      department: 'Example',
+      floor: 3,
+      remote: true,
+      startDate: '2026-02-28',
+    });
+    expectNoFaults();
+  });
+});

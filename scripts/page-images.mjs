@@ -15,7 +15,7 @@ import { createClient } from '../dist/src/client/index.js';
 
 const usersMax = 1_000_000;
 /** Long enough for the charts to show curves. */
-const activityMs = 25_000;
+const metricsMs = 25_000;
 
 const root = path.resolve(import.meta.dirname, '..');
 const folder = fs.mkdtempSync(path.join(tmpdir(), 'roster-images-'));
@@ -81,10 +81,10 @@ async function takeImages(client, url) {
     await list.screenshot({ path: path.join(root, 'docs/images/page-light.png') });
     await list.close();
 
-    const activity = await browser.newPage({ viewport: { width: 1280, height: 800 }, colorScheme: 'dark' });
-    await activity.goto(`${url}#view=activity`);
+    const metrics = await browser.newPage({ viewport: { width: 1280, height: 800 }, colorScheme: 'dark' });
+    await metrics.goto(`${url}#view=metrics`);
     await callForAWhile(client);
-    await activity.screenshot({ path: path.join(root, 'docs/images/page-activity-dark.png') });
+    await metrics.screenshot({ path: path.join(root, 'docs/images/page-metrics-dark.png') });
   } finally {
     await browser.close();
   }
@@ -92,7 +92,7 @@ async function takeImages(client, url) {
 
 /** Creates and reads users, several at a time, as some clients would. */
 async function callForAWhile(client) {
-  const endMs = Date.now() + activityMs;
+  const endMs = Date.now() + metricsMs;
   for (let round = 1; Date.now() < endMs; round++) {
     const numbers = Array.from({ length: 1 + (round % 5) }, (_, index) => 10 * round + index);
     await Promise.all([

@@ -20,7 +20,7 @@ import { ToastList } from './toast-list.js';
 import { useSelection } from './use-selection.js';
 import type { LeaveGuard } from './user-panel.js';
 
-const ActivityView = lazyView('Activity', async () => (await import('./activity.js')).ActivityView);
+const MetricsView = lazyView('Metrics', async () => (await import('./metrics-view.js')).MetricsView);
 const OpenUser = lazyPanel('User', async () => (await import('./open-user.js')).OpenUser);
 const ImportDialog = lazyDialog('Import users', async () => (await import('./import-dialog.js')).ImportDialog);
 const ExportDialog = lazyDialog('Export users', async () => (await import('./export-dialog.js')).ExportDialog);
@@ -61,7 +61,7 @@ function App({ directory }: { directory: Directory }) {
   const closeDialog = useCallback(() => go({ dialog: '' }, { replace: true }), [go]);
 
   const { commands, overlay } = usePageOverlay({ directory, view: route.view, go, onOpenUser: open });
-  usePageTitle('view', route.view === 'activity' ? 'Activity' : 'Users');
+  usePageTitle('view', route.view === 'metrics' ? 'Metrics' : 'Users');
   usePageTitle('open', dialogTitles[route.dialog]);
 
   return (
@@ -87,7 +87,7 @@ function App({ directory }: { directory: Directory }) {
           ) : (
             <NoAccess caller={caller} />
           ))}
-        {route.view === 'activity' && <ActivityView directory={directory} />}
+        {route.view === 'metrics' && <MetricsView directory={directory} />}
         {route.user !== '' && (route.user !== 'new' || !session.isKnown || caller.may('createUser')) && (
           <OpenUser
             directory={directory}

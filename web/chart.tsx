@@ -9,6 +9,8 @@ export interface Line {
 
 export interface ChartProps {
   readonly title: string;
+  /** Explains the chart to readers who are new to the server. */
+  readonly hint: string;
   readonly lines: readonly Line[];
   /** The times of the values in milliseconds, in ascending order. */
   readonly times: readonly number[];
@@ -24,7 +26,7 @@ export interface ChartProps {
 const width = 300;
 const height = 72;
 
-export function Chart({ title, lines, times, spanMs, format, unit = 1, children }: ChartProps) {
+export function Chart({ title, hint, lines, times, spanMs, format, unit = 1, children }: ChartProps) {
   const endMs = times.at(-1) ?? 0;
   const highest = Math.max(0, ...lines.flatMap(({ values }) => values.filter((value) => value !== undefined)));
   const top = unit * roundUp(highest / unit);
@@ -37,6 +39,7 @@ export function Chart({ title, lines, times, spanMs, format, unit = 1, children 
   return (
     <section class="card chart" aria-label={title}>
       <h3>{title}</h3>
+      <p class="faint">{hint}</p>
       <p class="chart-now">
         {nows.length === 0 && <strong>–</strong>}
         {nows.map(({ label, now }, index) => (

@@ -4,7 +4,7 @@ import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Caller } from './caller.js';
 import type { Command } from './commands.js';
 import { formatCount } from './format.js';
-import { ActivityIcon, MenuIcon, PersonIcon, PlusIcon, UsersIcon } from './icons.js';
+import { MenuIcon, MetricsIcon, PersonIcon, PlusIcon, UsersIcon } from './icons.js';
 import { keyText } from './key-text.js';
 import type { Go, Route } from './route.js';
 import type { Session } from './session.js';
@@ -26,7 +26,7 @@ export interface HeaderProps {
 
 export function Header({ session, route, go, feedState, total, rows, isSearch, commands }: HeaderProps) {
   const { caller } = session;
-  const isActivity = route.view === 'activity';
+  const isMetrics = route.view === 'metrics';
   return (
     <header class="header">
       <h1 class="line brand">
@@ -41,7 +41,7 @@ export function Header({ session, route, go, feedState, total, rows, isSearch, c
         <button
           type="button"
           class="button quiet"
-          aria-current={isActivity ? undefined : 'page'}
+          aria-current={isMetrics ? undefined : 'page'}
           onClick={() => go({ view: 'list' })}
         >
           <UsersIcon />
@@ -50,11 +50,11 @@ export function Header({ session, route, go, feedState, total, rows, isSearch, c
         <button
           type="button"
           class="button quiet"
-          aria-current={isActivity ? 'page' : undefined}
-          onClick={() => go({ view: 'activity' })}
+          aria-current={isMetrics ? 'page' : undefined}
+          onClick={() => go({ view: 'metrics' })}
         >
-          <ActivityIcon />
-          Activity
+          <MetricsIcon />
+          Metrics
         </button>
       </nav>
       <AccountName caller={caller} />
@@ -128,7 +128,7 @@ function FeedStatus({ state }: { state: FeedState }) {
 }
 
 /** The wide page has buttons for them. */
-const narrowCommands: readonly string[] = ['users', 'activity'];
+const narrowCommands: readonly string[] = ['users', 'metrics'];
 
 interface MenuProps {
   readonly commands: readonly Command[];

@@ -68,7 +68,7 @@ export const ExportIcon = () => (
     <path d="M8 10V2.5M5 5.5l3-3 3 3M2.5 12.5v1h11v-1" />
   </Icon>
 );
-export const ActivityIcon = () => (
+export const MetricsIcon = () => (
   <Icon>
     <path d="M1.5 8.5h3l2-5 3 9 2-4h3" />
   </Icon>

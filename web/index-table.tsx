@@ -1,6 +1,6 @@
 /** Shows the indexes for lists by name and for searches: which exist, their size and their use. */
 import { formatBytes, formatCount, formatPercent } from './format.js';
-import type { ListIndexActivity } from './metrics.js';
+import type { ListIndexSample } from './metrics.js';
 
 const serves: Readonly<Record<string, string>> = {
   users_first_name_id: 'Lists by first name',
@@ -8,15 +8,16 @@ const serves: Readonly<Record<string, string>> = {
   users_search: 'Searches',
 };
 
-function stateOf({ bytes, built }: ListIndexActivity): string {
+function stateOf({ bytes, built }: ListIndexSample): string {
   if (built !== undefined) return `Being built, ${formatPercent(Math.floor(built * 100) / 100)}`;
   return bytes > 0 ? 'Exists' : 'Missing';
 }
 
-export function IndexTable({ indexes }: { indexes: readonly ListIndexActivity[] }) {
+export function IndexTable({ indexes }: { indexes: readonly ListIndexSample[] }) {
   return (
     <section class="card indexes" aria-labelledby="indexes-title">
       <h3 id="indexes-title">Indexes for lists</h3>
+      <p class="faint">Without its index, a list by name or a search reads all users</p>
       <table class="table numeric">
         <thead>
           <tr>

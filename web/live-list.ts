@@ -24,7 +24,9 @@ export function useLiveList(directory: Directory, query: ListQuery): LiveList {
   // An effect after the paint would miss an answer that comes before it.
   useLayoutEffect(() => list.onChange(() => redraw()), [list]);
   useEffect(() => () => list.close(), [list]);
-  // The first rows are more urgent. The list is read again when the feed is connected.
+  // The first rows are more urgent. The list is read again when the feed is connected, because the answer to ListUsers has no
+  // position in the change log. A count or the newest update_time would not show all changes in between: transactions can
+  // commit in another order than that of their times, and a deletion leaves no time.
   const isFirstRead = list.generation === 0 && list.queryError === undefined;
   useEffect(() => {
     if (isFirstRead) return;

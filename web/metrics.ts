@@ -1,5 +1,5 @@
 /**
- * Parses the server's metrics, in Prometheus' text format, and computes the activity between two samples. If a counter
+ * Parses the server's metrics, in Prometheus' text format, and computes what happened between two samples. If a counter
  * has decreased, the server was restarted and counts from 0 again.
  */
 import { methodPath } from './caller.js';
@@ -18,7 +18,7 @@ export function parseMetrics(text: string): Metrics {
 }
 
 /** The metrics of one interval. A value is undefined if it is unknown, such as the latency without calls. */
-export interface Activity {
+export interface MetricsSample {
   readonly atMs: number;
   readonly callsPerSecond: number;
   /** Calls that did not end with OK. */
@@ -38,11 +38,11 @@ export interface Activity {
   /** CPU seconds per second. */
   readonly processors: number | undefined;
   readonly memoryBytes: number | undefined;
-  readonly indexes: readonly ListIndexActivity[];
+  readonly indexes: readonly ListIndexSample[];
 }
 
 /** An index for lists by name or for searches. */
-export interface ListIndexActivity {
+export interface ListIndexSample {
   readonly name: string;
   /** 0 if it does not exist, or not yet. */
   readonly bytes: number;
@@ -60,7 +60,7 @@ const calls = 'rpc_server_call_duration_seconds';
 const batches = 'roster_batch_rows';
 
 /** `seconds` is the time between the two samples. */
-export function activityBetween(before: Metrics, now: Metrics, seconds: number, atMs: number): Activity {
+export function sampleBetween(before: Metrics, now: Metrics, seconds: number, atMs: number): MetricsSample {
   const grown = (name: string, includes: (labels: string) => boolean = () => true) =>
     growth(before.get(name), now.get(name), includes);
   const sum = (name: string, includes?: (labels: string) => boolean) =>

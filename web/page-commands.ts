@@ -1,10 +1,10 @@
 /** The commands of the whole page. The header's menu shows most of them, too. */
 import type { Command } from './commands.js';
 import {
-  ActivityIcon,
   ExportIcon,
   ImportIcon,
   KeyboardIcon,
+  MetricsIcon,
   MoonIcon,
   PlusIcon,
   SignOutIcon,
@@ -50,14 +50,14 @@ export function pageCommands({ session, view, theme, go, setTheme, openKeys }: P
       icon: ExportIcon,
       run: () => go({ dialog: 'export' }),
     },
-    view === 'activity'
+    view === 'metrics'
       ? { id: 'users', label: 'Users', words: 'list people go', icon: UsersIcon, run: () => go({ view: 'list' }) }
       : {
-          id: 'activity',
-          label: 'Activity',
-          words: 'metrics charts go',
-          icon: ActivityIcon,
-          run: () => go({ view: 'activity' }),
+          id: 'metrics',
+          label: 'Metrics',
+          words: 'server activity charts go',
+          icon: MetricsIcon,
+          run: () => go({ view: 'metrics' }),
         },
     {
       id: 'theme',

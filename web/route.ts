@@ -9,7 +9,7 @@ import { orderFields } from '../src/fields.js';
 import type { ListQuery } from './list-query.js';
 
 export interface Route {
-  readonly view: 'list' | 'activity';
+  readonly view: 'list' | 'metrics';
   readonly query: string;
   readonly filter: string;
   /** As in ListUsers: a field, optionally followed by ` desc`. */
@@ -59,7 +59,8 @@ export function readRoute(hash: string): Route {
   const text = (name: keyof typeof names) => parameters.get(names[name]) ?? start[name];
   const orderBy = text('orderBy');
   return {
-    view: text('view') === 'activity' ? 'activity' : 'list',
+    // `activity` was the name of this view. Bookmarks may still contain it.
+    view: ['metrics', 'activity'].includes(text('view')) ? 'metrics' : 'list',
     name: text('name'),
     query: text('query'),
     filter: text('filter'),

@@ -26,7 +26,7 @@ async function expectGood({ page, expectAccessibleIn }: TestPage, name: string):
     if (folder !== '') await page.screenshot({ path: path.join(folder, `${name}-${look}.png`) });
   });
   const tooWide = await page.evaluate(() =>
-    ['html', 'dialog[open]', ':popover-open', 'aside', '.activity']
+    ['html', 'dialog[open]', ':popover-open', 'aside', '.metrics-view']
       .flatMap((selector) => [...document.querySelectorAll(selector)])
       .filter((element) => {
         const { left, right } = element.getBoundingClientRect();

@@ -86,8 +86,9 @@ describe.skipIf(browserMissing !== undefined)('the grid', () => {
     await expect.poll(() => heads(page), pollTimeout).toContain('Email');
     await head(page, third ?? '').dragTo(head(page, 'Email'), { targetPosition: { x: 4, y: 10 } });
     await expect.poll(async () => (await heads(page)).slice(0, 3), pollTimeout).toEqual(['Name', third, 'Email']);
-    // The drag did not sort.
+    // The drag did not sort, and selected no text.
     expect(new URL(page.url()).hash).toBe('#order_by=email');
+    expect(await page.evaluate(() => getSelection()?.toString())).toBe('');
     const before = await widthOf(page, 'Email');
     const handle = await head(page, 'Email').locator('.resizer').boundingBox();
     if (handle === null) throw new Error('There is no handle.');

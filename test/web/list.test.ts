@@ -1,6 +1,7 @@
 /** Tests the list in a real browser, against the whole application. */
 import type { Page } from 'playwright-core';
 import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { ListUsersRequest } from '../../generated/users/v1/user_service.js';
 import type { User } from '../../src/client/index.js';
 import { browserMissing, delayFrames, type OpenOptions, type TestPage } from './browser.js';
 import { startProxy } from './proxy.js';
@@ -420,6 +421,28 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       }
     });
 
+    it('shows what changed between its first read and the start of its feed', async () => {
+      const gone = await create('Zoe', 'Gone');
+      const changed = await create('Zoe', 'Before');
+      const { page, expectNoFaults } = await open('about:blank', { mayRequest: site.app.http }, '');
+      const { promise: held, resolve: release } = Promise.withResolvers<void>();
+      await page.route('**/WatchUsers', async (route) => {
+        await held;
+        await route.continue();
+      });
+      await page.goto(`${site.app.http}/`);
+      await row(page, 'Zoe Gone').waitFor();
+      await site.app.client.deleteUser({ id: gone.id });
+      await site.app.client.updateUser({ user: { id: changed.id, lastName: 'After' } });
+      const added = await create('Zoe', 'Added');
+      expect(await sign(page)).toBe('connecting');
+      release();
+      await expect.poll(() => names(page), pollTimeout).toEqual(['Zoe Added', 'Zoe After', ...newestFirst]);
+      await expect.poll(() => total(page), pollTimeout).toBe('6 users');
+      for (const { id } of [changed, added]) await site.app.client.deleteUser({ id });
+      expectNoFaults();
+    });
+
     it('loses no user that is created while the rows are read again', async () => {
       const { page, expectNoFaults } = await open('about:blank', { mayRequest: site.app.http }, '');
       const { promise: released, resolve } = Promise.withResolvers<void>();
@@ -689,6 +712,32 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
         await row(page, `User ${String(screen * 12).padStart(5, '0')}`).waitFor();
         expect(await rowsMax(page)).toBeLessThan(80);
       }
+      expectNoFaults();
+    });
+
+    it('reads and counts its rows once for the first view, and once when its feed is connected', async () => {
+      const { page, expectNoFaults } = opened;
+      await page.goto('about:blank');
+      const requests = { list: 0, count: 0 };
+      page.on('request', (request) => {
+        if (!request.url().includes('/ListUsers')) return;
+        const body = request.postDataBuffer();
+        // The first read is a GET.
+        if (body === null || !ListUsersRequest.decode(body).includeTotalSize) requests.list++;
+        else requests.count++;
+      });
+      await page.goto(`${site.app.http}/`);
+      await expect.poll(() => sign(page), pollTimeout).toBe('live');
+      await expect.poll(() => total(page), pollTimeout).toBe('6,000 users');
+      await expect.poll(() => requests, pollTimeout).toEqual({ list: 2, count: 2 });
+      // A change comes through the feed, and not by another read.
+      const [name = ''] = await names(page);
+      const { users } = await site.app.client.listUsers({ query: name });
+      for (const lastName of ['Changed', users[0]?.lastName]) {
+        await site.app.client.updateUser({ user: { id: users[0]?.id, lastName } });
+        await row(page, `${users[0]?.firstName} ${lastName}`).waitFor();
+      }
+      expect(requests).toEqual({ list: 2, count: 2 });
       expectNoFaults();
     });
 

@@ -1,12 +1,12 @@
 /** Tests what the page computes from the server's metrics. */
 import { describe, expect, it } from 'vitest';
 import { createMetrics, metricsText } from '../../src/telemetry/metrics.js';
-import { activityBetween, parseMetrics, quantile } from '../../web/metrics.js';
+import { parseMetrics, quantile, sampleBetween } from '../../web/metrics.js';
 
 const method = (name: string) => `users.v1.UserService/${name}`;
 
-describe('activity between two samples of the metrics', () => {
-  it('is that of the calls between them', async () => {
+describe('a sample of the metrics', () => {
+  it('counts the calls since the one before', async () => {
     const metrics = createMetrics();
     metrics.observe({ feed: { watcherCount: 3, lagMs: 250 } });
     metrics.call(method('GetUser'), 'OK', 9000);
@@ -17,29 +17,29 @@ describe('activity between two samples of the metrics', () => {
     metrics.call(method('WatchUsers'), 'CANCELLED', 60_000);
     metrics.batch('get', 4);
     metrics.batch('get', 8);
-    const activity = activityBetween(before, await sample(), 2, 1000);
-    expect(activity).toMatchObject({
+    const between = sampleBetween(before, await sample(), 2, 1000);
+    expect(between).toMatchObject({
       atMs: 1000,
       callsPerSecond: 10.5,
       failedPerSecond: 3,
       watchers: 3,
       changeLogLag: 0.25,
     });
-    expect(activity.p50).toBeGreaterThan(0.001);
-    expect(activity.p95).toBeLessThanOrEqual(0.0025);
-    expect(activity.batchRows).toEqual(new Map([['get', 6]]));
-    expect(activity.memoryBytes).toBeGreaterThan(1e6);
+    expect(between.p50).toBeGreaterThan(0.001);
+    expect(between.p95).toBeLessThanOrEqual(0.0025);
+    expect(between.batchRows).toEqual(new Map([['get', 6]]));
+    expect(between.memoryBytes).toBeGreaterThan(1e6);
   });
 
   it('begins at 0 again after a restart of the server', () => {
     const count = (value: number) =>
       parseMetrics(`rpc_server_call_duration_seconds_count{rpc_method="x",rpc_response_status_code="OK"} ${value}`);
-    expect(activityBetween(count(1000), count(8), 2, 0).callsPerSecond).toBe(4);
+    expect(sampleBetween(count(1000), count(8), 2, 0).callsPerSecond).toBe(4);
   });
 
   it('has no latency without calls', () => {
     const parsed = parseMetrics('roster_watchers 1\n# HELP nothing\n\nnonsense');
-    expect(activityBetween(parsed, parsed, 2, 0)).toMatchObject({
+    expect(sampleBetween(parsed, parsed, 2, 0)).toMatchObject({
       callsPerSecond: 0,
       p50: undefined,
       poolBusy: undefined,

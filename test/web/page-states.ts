@@ -247,11 +247,11 @@ const files: Walk = {
   ],
 };
 
-const activity: Walk = {
-  hash: '#view=activity',
+const metrics: Walk = {
+  hash: '#view=metrics',
   steps: [
     {
-      name: 'activity',
+      name: 'metrics',
       async enter(page) {
         await page.getByRole('heading', { name: 'Calls per second' }).waitFor();
         await page.getByText('Show as a table').click();
@@ -277,17 +277,17 @@ export const walks: readonly Walk[] = [
   noMatch,
   noUser,
   files,
-  activity,
+  metrics,
   single('invalid-filter', (page) => page.getByText('filter is invalid').waitFor(), { hash: '#filter=nonsense' }),
   single('loading', (page) => page.getByText('Loading the list').waitFor(), { prepare: holdList }),
   single('error', (page) => page.getByText('Cannot load the list').waitFor(), { prepare: failList }),
   single('unreachable', (page) => page.getByText('Cannot reach the server').waitFor(), { prepare: loseList }),
-  single('activity-loading', (page) => page.getByText('Waiting for the first metrics').waitFor(), {
-    hash: '#view=activity',
+  single('metrics-loading', (page) => page.getByText('Waiting for the first metrics').waitFor(), {
+    hash: '#view=metrics',
     prepare: (page) => page.route('**/metrics', () => {}),
   }),
-  single('activity-error', (page) => page.getByText('The server returned no metrics').waitFor(), {
-    hash: '#view=activity',
+  single('metrics-error', (page) => page.getByText('The server returned no metrics').waitFor(), {
+    hash: '#view=metrics',
     prepare: (page) => page.route('**/metrics', (route) => route.fulfill({ status: 503 })),
   }),
 ];

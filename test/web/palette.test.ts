@@ -43,7 +43,7 @@ describe.skipIf(browserMissing !== undefined)('the command palette', () => {
     await page.keyboard.press('/');
     await openPalette(page);
     expect(await options(page)).toEqual(
-      expect.arrayContaining(['New usern', 'Import users', 'Export users', 'Activity', 'Search the list/']),
+      expect.arrayContaining(['New usern', 'Import users', 'Export users', 'Metrics', 'Search the list/']),
     );
     await expectAccessible();
     await page.keyboard.press('ArrowUp');
@@ -88,7 +88,7 @@ describe.skipIf(browserMissing !== undefined)('the command palette', () => {
   });
 
   it('searches the list for the words', async () => {
-    const { page } = await open('#view=activity');
+    const { page } = await open('#view=metrics');
     await openPalette(page);
     await page.keyboard.type('hopper');
     await expect.poll(() => options(page), pollTimeout).toHaveLength(2);
@@ -114,9 +114,9 @@ describe.skipIf(browserMissing !== undefined)('the command palette', () => {
     expect(await palette(page).count()).toBe(0);
     await page.keyboard.press('Escape');
     await openPalette(page);
-    await page.keyboard.type('activity');
+    await page.keyboard.type('charts');
     await page.keyboard.press('Enter');
-    await expect.poll(() => page.title(), pollTimeout).toBe('Activity · Roster');
+    await expect.poll(() => page.title(), pollTimeout).toBe('Metrics · Roster');
     expectNoFaults();
   });
 

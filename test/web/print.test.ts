@@ -43,7 +43,7 @@ describe.skipIf(browserMissing !== undefined)('the page', () => {
       expect(await page.getByRole('searchbox').isVisible()).toBe(false);
       expect(await page.getByText('Export the users to get all of them').isVisible()).toBe(true);
       // In one call, because the list shows other rows when its size changes. A printer gives it no time for that.
-      const { boxes, heightPx, color } = await page.evaluate(() => ({
+      const { boxes, columnLefts, heightPx, color } = await page.evaluate(() => ({
         boxes: [...document.querySelectorAll('[data-id]')].map((element) => {
           const { top, bottom } = element.getBoundingClientRect();
           // A row cuts off what is outside of its box.
@@ -53,6 +53,10 @@ describe.skipIf(browserMissing !== undefined)('the page', () => {
           const isWhole = inner.every((cell) => cell.height >= 12 && cell.top >= top && cell.bottom <= bottom + 0.5);
           return { top, bottom, isWhole };
         }),
+        // Where the column of the emails begins, in the header and in the rows.
+        columnLefts: [...document.querySelectorAll('[data-column=email], .cell-email')].map(
+          (cell) => cell.getBoundingClientRect().left,
+        ),
         heightPx: document.documentElement.scrollHeight,
         color: getComputedStyle(document.documentElement).color,
       }));
@@ -60,11 +64,32 @@ describe.skipIf(browserMissing !== undefined)('the page', () => {
       expect(boxes.filter(({ isWhole }) => !isWhole)).toEqual([]);
       // Each row is under the previous one.
       for (const [index, { top }] of boxes.entries()) expect(top).toBeGreaterThanOrEqual(boxes[index - 1]?.bottom ?? 0);
+      expect(columnLefts.length).toBe(boxes.length + 1);
+      expect(new Set(columnLefts.map(Math.round)).size).toBe(1);
+      expect(await page.getByRole('checkbox').count()).toBe(0);
       expect(heightPx).toBeLessThanOrEqual(Math.max(800, (boxes.at(-1)?.bottom ?? 0) + 200));
       expect(color).toBe('rgb(22, 26, 34)');
       expectNoFaults();
     },
   );
+
+  it('prints an open user alone', async () => {
+    const { page, expectNoFaults } = await open('#order_by=email');
+    await rows(page).first().click();
+    const panel = page.getByRole('complementary');
+    await panel.getByRole('heading', { name: 'User 0' }).waitFor();
+    // About as wide as paper.
+    await page.setViewportSize({ width: 794, height: 400 });
+    await page.emulateMedia({ media: 'print' });
+    expect(await rows(page).first().isVisible()).toBe(false);
+    expect(await page.getByText('1 of 1,234').isVisible()).toBe(false);
+    const { width, height } = (await panel.boundingBox()) ?? { width: 0, height: 0 };
+    expect(width).toBeGreaterThan(700);
+    // Nothing of it is cut.
+    expect(height).toBeGreaterThan(400);
+    expect(await panel.evaluate(({ clientHeight, scrollHeight }) => scrollHeight - clientHeight)).toBe(0);
+    expectNoFaults();
+  });
 
   it.each([
     ['en-GB', '1,234 users', '5 Mar 2026'],

@@ -200,7 +200,7 @@ describe.skipIf(browserMissing !== undefined)('the page of a caller', () => {
   });
 
   it('reads the metrics with its token', async () => {
-    const { page, expectNoFaults } = await open(['admin'], '#view=activity');
+    const { page, expectNoFaults } = await open(['admin'], '#view=metrics');
     await page.getByText('Calls per second').waitFor();
     expectNoFaults();
   });

@@ -160,7 +160,7 @@ describe.skipIf(browserMissing !== undefined)('saved views', () => {
     await inPanel(page, 'All users').click();
     await expect.poll(() => names(page), pollTimeout).toEqual(everyone);
     // Not again, after a look at another part of the page.
-    await page.getByRole('button', { name: 'Activity' }).click();
+    await page.getByRole('button', { name: 'Metrics' }).click();
     await page.getByRole('button', { name: 'Users', exact: true }).click();
     await button(page, 'All users').waitFor();
     await page.goto('about:blank');

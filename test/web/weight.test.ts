@@ -39,7 +39,7 @@ describe('the built page', () => {
 
   it('has parts that are loaded later', () => {
     const parts = readdirSync(path.join(built, 'assets')).filter((file) => file.endsWith('.js'));
-    for (const part of ['activity', 'open-user', 'import-dialog', 'export-dialog', 'issuer-client']) {
+    for (const part of ['metrics-view', 'open-user', 'import-dialog', 'export-dialog', 'issuer-client']) {
       expect(parts.filter((file) => file.startsWith(`${part}-`)).length, part).toBe(1);
     }
   });
@@ -186,7 +186,7 @@ describe.skipIf(browserMissing !== undefined)('the weight of the page', () => {
     await rows(page).first().waitFor();
     await page.context().setOffline(true);
     await page.evaluate(() => {
-      location.hash = '#view=activity';
+      location.hash = '#view=metrics';
     });
     await page.getByText('Cannot load this part of the page, because the server cannot be reached.').waitFor();
     await expectAccessible();

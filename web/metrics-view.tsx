@@ -6,7 +6,7 @@ import { useEffect, useMemo, useState } from 'preact/hooks';
 import { Chart, type Line } from './chart.js';
 import type { Directory } from './directory.js';
 import { IndexTable } from './index-table.js';
-import { type Activity, activityBetween, type Metrics, parseMetrics } from './metrics.js';
+import { type Metrics, type MetricsSample, parseMetrics, sampleBetween } from './metrics.js';
 import { ScrollRegion } from './scroll-region.js';
 
 const pollEveryMs = 2_000;
@@ -36,12 +36,12 @@ async function readMetrics(directory: Directory, path: string): Promise<Metrics 
 }
 
 interface State {
-  readonly samples: readonly Activity[];
+  readonly samples: readonly MetricsSample[];
   /** Why the last request failed; empty if it succeeded. */
   readonly problem: string;
 }
 
-function useActivity(directory: Directory, path: string): State {
+function useSamples(directory: Directory, path: string): State {
   const [state, setState] = useState<State>({ samples: [], problem: '' });
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -61,7 +61,7 @@ function useActivity(directory: Directory, path: string): State {
         const now = { metrics, atMs: Date.now() };
         before = now;
         if (last !== undefined && now.atMs > last.atMs) {
-          const sample = activityBetween(last.metrics, now.metrics, (now.atMs - last.atMs) / 1000, now.atMs);
+          const sample = sampleBetween(last.metrics, now.metrics, (now.atMs - last.atMs) / 1000, now.atMs);
           setState(({ samples }) => ({
             samples: [...samples.filter(({ atMs }) => atMs > now.atMs - spanMs), sample],
             problem: '',
@@ -106,11 +106,11 @@ function formatMebibytes(bytes: number): string {
   return `${plain.format(bytes / mebibyte)} MiB`;
 }
 
-export function ActivityView({ directory }: { directory: Directory }) {
-  const { samples, problem } = useActivity(directory, '/metrics');
+export function MetricsView({ directory }: { directory: Directory }) {
+  const { samples, problem } = useSamples(directory, '/metrics');
   const times = samples.map(({ atMs }) => atMs);
   const last = samples.at(-1);
-  const line = (label: string, read: (sample: Activity) => number | undefined): Line => ({
+  const line = (label: string, read: (sample: MetricsSample) => number | undefined): Line => ({
     label,
     values: samples.map(read),
   });
@@ -128,10 +128,10 @@ export function ActivityView({ directory }: { directory: Directory }) {
   }, [samples]);
 
   return (
-    <main class="activity" aria-labelledby="activity-title">
+    <main class="metrics-view" aria-labelledby="metrics-title">
       <header class="line wrap">
-        <h2 id="activity-title">Activity</h2>
-        <p class="faint">All processes together, last five minutes</p>
+        <h2 id="metrics-title">Metrics</h2>
+        <p class="faint">All processes of the service together, last five minutes</p>
       </header>
       <p class="notice danger" role="status">
         {problem}
@@ -146,12 +146,14 @@ export function ActivityView({ directory }: { directory: Directory }) {
             <Chart
               {...chart}
               title="Calls per second"
+              hint="All requests, and those that failed"
               lines={[line('All', (s) => s.callsPerSecond), line('Failed', (s) => s.failedPerSecond)]}
               format={formatNumber}
             />
             <Chart
               {...chart}
               title="Latency of calls"
+              hint="95% of the calls are faster than p95"
               unit={0.001}
               lines={[line('p50', (s) => s.p50), line('p95', (s) => s.p95)]}
               format={formatSeconds}
@@ -159,10 +161,17 @@ export function ActivityView({ directory }: { directory: Directory }) {
             <Chart
               {...chart}
               title="Calls per statement"
+              hint="How many calls share one SQL statement"
               lines={statements.map((name) => line(name, (s) => s.batchRows.get(name)))}
               format={formatNumber}
             />
-            <Chart {...chart} title="Watchers" lines={[line('', (s) => s.watchers)]} format={formatNumber}>
+            <Chart
+              {...chart}
+              title="Watchers"
+              hint="Clients that follow changes live"
+              lines={[line('', (s) => s.watchers)]}
+              format={formatNumber}
+            >
               {last.changeLogLag === undefined ? null : (
                 <p class="hint numeric">The change log is {formatSeconds(last.changeLogLag)} behind.</p>
               )}
@@ -170,6 +179,7 @@ export function ActivityView({ directory }: { directory: Directory }) {
             <Chart
               {...chart}
               title="Database connections"
+              hint="Statements wait if all are busy"
               lines={[
                 line('Busy', (s) => s.poolBusy),
                 line('Idle', (s) => s.poolIdle),
@@ -180,14 +190,22 @@ export function ActivityView({ directory }: { directory: Directory }) {
             <Chart
               {...chart}
               title="Event-loop delay"
+              hint="How late due work starts in a process"
               unit={0.001}
               lines={[line('p99', (s) => s.loopDelay)]}
               format={formatSeconds}
             />
-            <Chart {...chart} title="CPUs in use" lines={[line('', (s) => s.processors)]} format={formatNumber} />
+            <Chart
+              {...chart}
+              title="CPUs in use"
+              hint="1 means one fully used core"
+              lines={[line('', (s) => s.processors)]}
+              format={formatNumber}
+            />
             <Chart
               {...chart}
               title="Memory"
+              hint="Of the service, without Postgres"
               unit={mebibyte}
               lines={[line('', (s) => s.memoryBytes)]}
               format={formatMebibytes}
@@ -204,9 +222,9 @@ export function ActivityView({ directory }: { directory: Directory }) {
 const timeFormat = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
 
 /** Builds the rows only while the table is open. */
-function MetricsTable({ samples }: { samples: readonly Activity[] }) {
+function MetricsTable({ samples }: { samples: readonly MetricsSample[] }) {
   const [isOpen, setOpen] = useState(false);
-  const rows: Activity[] = [];
+  const rows: MetricsSample[] = [];
   if (isOpen) {
     for (const sample of samples.toReversed()) {
       const newer = rows.at(-1);
@@ -218,7 +236,7 @@ function MetricsTable({ samples }: { samples: readonly Activity[] }) {
   return (
     <details class="metrics" onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>Show as a table</summary>
-      <ScrollRegion class="metrics-table" label="Activity as a table">
+      <ScrollRegion class="metrics-table" label="Metrics as a table">
         <table class="table numeric">
           <thead>
             <tr>

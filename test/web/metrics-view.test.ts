@@ -1,4 +1,4 @@
-/** Tests the page's activity view in a real browser, against the whole application. */
+/** Tests the page's metrics view in a real browser, against the whole application. */
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { browserMissing, type TestPage } from './browser.js';
 import { useSite } from './site.js';
@@ -9,16 +9,16 @@ const intervalMs = 2_000;
 // The browser's own console messages about failed requests.
 const connectionLost = /Failed to load resource|ERR_/;
 
-describe.skipIf(browserMissing !== undefined)('activity', () => {
+describe.skipIf(browserMissing !== undefined)('metrics', () => {
   const site = useSite();
 
-  const open = () => site.open('#view=activity');
+  const open = () => site.open('#view=metrics');
 
   /** Opens it with a clock that the test can move forward. */
   async function openWithClock(): Promise<TestPage> {
     const opened = await site.open('openapi.json');
     await opened.page.clock.install();
-    await opened.page.goto(`${site.app.http}/#view=activity`);
+    await opened.page.goto(`${site.app.http}/#view=metrics`);
     const memory = opened.page.getByRole('img', { name: /^Memory/ });
     await expect
       .poll(async () => {
@@ -61,6 +61,19 @@ describe.skipIf(browserMissing !== undefined)('activity', () => {
     expectNoFaults();
   });
 
+  it('opens at its old address, too, and explains each chart', async () => {
+    const { page, expectNoFaults } = await site.open('#view=activity');
+    const charts = page.getByRole('main', { name: 'Metrics' }).locator('.chart');
+    await charts.first().waitFor();
+    const hints = await charts.evaluateAll((all) =>
+      all.map((chart) => chart.querySelector('h3 + p')?.textContent ?? ''),
+    );
+    expect(new Set(hints).size).toBe(8);
+    expect(hints).toContain('How many calls share one SQL statement');
+    await expect.poll(() => page.title(), pollTimeout).toBe('Metrics · Roster');
+    expectNoFaults();
+  });
+
   it('draws the first values inside of their charts', async () => {
     const { page, expectNoFaults } = await site.open('openapi.json');
     let calls = 0;
@@ -68,7 +81,7 @@ describe.skipIf(browserMissing !== undefined)('activity', () => {
     await page.route('**/metrics', async (route) => {
       if (++calls <= 2) await route.continue();
     });
-    await page.goto(`${site.app.http}/#view=activity`);
+    await page.goto(`${site.app.http}/#view=metrics`);
     const lines = page.locator('polyline');
     await lines.first().waitFor({ state: 'attached' });
     const points = await lines.evaluateAll((all) => all.map((line) => line.getAttribute('points') ?? ''));

@@ -251,8 +251,8 @@ async function openDirectory(
         'lists are slow because Roster may not build their index',
       ),
   });
-  const endHostWatch = await startHostWatch(config, prepared, { database, log });
-  cleanups.add(async () => endHostWatch());
+  const hostWatch = await startHostWatch(config, prepared, { database, log });
+  cleanups.add(async () => hostWatch?.close());
   const replicas = await openReplicas(config, prepared, { database, log, onChange: state.update });
   const directory = createDirectory({
     database,
@@ -281,7 +281,7 @@ async function openDirectory(
     },
   });
   const tables = createTableSizes(database, background);
-  metrics.observe({ housekeeping, indexes, tables, timelines });
+  metrics.observe({ housekeeping, indexes, tables, timelines, ...(hostWatch && { hostWatch }) });
   const backgroundParts = [housekeeping, indexes, tables];
   cleanups.addWithDeadline(async () => void (await Promise.all(backgroundParts.map((part) => part.close()))));
   return { database, directory, identity, timelines, replicas };

@@ -8,7 +8,7 @@ import { createServerProbe } from './database/server-probe.js';
 import type { PreparedDatabase } from './find-database.js';
 import { replicaConnections } from './operations/connection-budget.js';
 import type { DirectoryReads } from './operations/directory-reads.js';
-import { watchHosts } from './operations/host-watch.js';
+import { type HostWatch, watchHosts } from './operations/host-watch.js';
 import type { ReplicaServer, UnusedReason } from './operations/replica.js';
 import { createReplicas, type Replicas } from './operations/replicas.js';
 import { describeTarget, parsePostgresUrl, urlsOfHosts } from './postgres-url.js';
@@ -66,14 +66,14 @@ export async function openReplicas(
 
 const unused = 'reads do not use the replica';
 
-/** If DATABASE_URL has several hosts, logs if more than one accepts writes. Returns a function that ends the checks. */
+/** Returns undefined if DATABASE_URL has only one host. */
 export async function startHostWatch(
   { database: { connectTimeoutMs } }: ServerConfig,
   { url }: PreparedDatabase,
   { database, log }: { readonly database: Database; readonly log: Log },
-): Promise<() => void> {
+): Promise<HostWatch | undefined> {
   const urls = urlsOfHosts(url);
-  if (urls.length < 2) return () => {};
+  if (urls.length < 2) return undefined;
   const timeoutMs = Math.min(probeTimeoutMs, connectTimeoutMs);
   const hosts = urls.map((hostUrl) => ({
     name: describeTarget(parsePostgresUrl(hostUrl)),

@@ -1,5 +1,5 @@
 /**
- * Logs if several hosts of DATABASE_URL accept writes, such as an old primary and the new one after a failover.
+ * Counts the hosts of DATABASE_URL that accept writes, and logs if there are several, such as an old primary and the new one after a failover.
  *
  * It does not choose one. A greater timeline does not show that the cluster's manager has elected a server
  * (docs/decisions/0049-roster-keeps-to-a-primary-that-accepts-writes.md).
@@ -21,14 +21,20 @@ export interface HostWatchOptions {
   readonly everyMs?: number;
 }
 
+export interface HostWatch {
+  /** The number of servers that accepted writes at the last check. */
+  readonly primaries: number;
+  close(): void;
+}
+
 // For the same servers. A host that does not answer in time must not make the log repeat itself.
 const logEveryMs = 600_000;
 
 const help =
   'Stop all except the server that your cluster elected, and rebuild the others from it. Roster keeps to the one that it uses until that one fails or refuses writes.';
 
-/** Returns a function that ends the checks. */
-export function watchHosts({ hosts, origin, log, everyMs = 10_000 }: HostWatchOptions): () => void {
+export function watchHosts({ hosts, origin, log, everyMs = 10_000 }: HostWatchOptions): HostWatch {
+  let count = 0;
   let logged = '';
   let loggedMs = Number.NEGATIVE_INFINITY;
   let isChecking = false;
@@ -44,6 +50,7 @@ export function watchHosts({ hosts, origin, log, everyMs = 10_000 }: HostWatchOp
       if (state === undefined || state.isStandby || !isOf(origin, state) || primaries.has(state.run)) continue;
       primaries.set(state.run, `${hosts[index]?.name} (timeline ${timelineOf(state.logPosition)})`);
     }
+    count = primaries.size;
     const found = [...primaries.values()].join(', ');
     const nowMs = performance.now();
     if (primaries.size < 2 || (found === logged && nowMs - loggedMs < logEveryMs)) return;
@@ -53,9 +60,14 @@ export function watchHosts({ hosts, origin, log, everyMs = 10_000 }: HostWatchOp
   }
 
   const timer = setInterval(() => void check(), everyMs).unref();
-  return () => {
-    clearInterval(timer);
-    for (const { probe } of hosts) probe.close();
+  return {
+    get primaries() {
+      return count;
+    },
+    close() {
+      clearInterval(timer);
+      for (const { probe } of hosts) probe.close();
+    },
   };
 }
 

@@ -13,6 +13,7 @@ export interface MetricSources {
   /** Set only if there are replicas. */
   readonly servesOnlyReads: (() => boolean) | undefined;
   readonly timelines: { readonly timeline: number };
+  readonly hostWatch: { readonly primaries: number };
   readonly replicas: {
     readonly status: () => readonly ReplicaMetrics[];
     readonly reads: Readonly<Record<string, number>>;
@@ -135,6 +136,12 @@ function addPoolMetrics(registry: Registry, sources: () => Partial<MetricSources
     help: "Number of Postgres' timeline, which increases with each promotion of a standby.",
     aggregator: 'max',
     read: () => sources().timelines?.timeline,
+  });
+  addGauge(registry, {
+    name: 'roster_database_primaries',
+    help: 'Hosts of DATABASE_URL that accept writes, if it has several hosts.',
+    aggregator: 'max',
+    read: () => sources().hostWatch?.primaries,
   });
   addGauge(registry, {
     name: 'roster_pool_connections',

@@ -41,17 +41,20 @@ it('logs that an old primary accepts writes next to the new one, and says so onc
     };
     return { name, probe: { ...probe, read } };
   });
-  onTestFinished(watchHosts({ hosts, origin: await readLogOrigin(database), log, everyMs: 20 }));
+  const watch = watchHosts({ hosts, origin: await readLogOrigin(database), log, everyMs: 20 });
+  onTestFinished(() => watch.close());
   const someChecks = async () => {
     const before = checks;
     await vi.waitUntil(() => checks > before + 5, waitOptions);
   };
   await someChecks();
   expect(lines).toEqual([]);
+  expect(watch.primaries).toBe(1);
 
   await standby.promote();
   await vi.waitUntil(() => lines.length > 0, waitOptions);
   await someChecks();
+  expect(watch.primaries).toBe(2);
   expect(lines).toMatchObject([
     {
       level: 'error',

@@ -78,7 +78,7 @@ describe('the metrics', () => {
     metrics.observe({ feed: { watcherCount: 6, lagMs: 250 }, housekeeping: { trimBlockerSeconds: 7200 } });
     metrics.observe({ callsInFlight: () => ({ [get]: 3 }), heldBytes: () => ({ total: 10, max: 20 }) });
     metrics.observe({ database: { isUp: false }, certificateExpiry: () => 1795737600, workerExits: () => 2 });
-    metrics.observe({ timelines: { timeline: 3 } });
+    metrics.observe({ timelines: { timeline: 3 }, hostWatch: { primaries: 2 } });
     metrics.observe({ tables: { sizes: () => [{ table: 'changes', rows: 8, bytes: 8192 }] } });
     expect(await linesOf(metrics)).toEqual(
       expect.arrayContaining([
@@ -93,6 +93,7 @@ describe('the metrics', () => {
         'roster_held_bytes_max 20',
         'roster_database_up 0',
         'roster_database_timeline 3',
+        'roster_database_primaries 2',
         'roster_certificate_expiry_timestamp_seconds 1795737600',
         'roster_worker_exits_total 2',
         'roster_table_rows{table="changes"} 8',

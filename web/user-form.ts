@@ -43,7 +43,9 @@ export function useUserForm(user: User | undefined, protectedKeys: ReadonlySet<s
   const [violations, setViolations] = useState<Readonly<Record<string, string>>>({});
   const [failedSaves, setFailedSaves] = useState(0);
   const read = readAttributes(rows, protectedKeys);
-  const fields = read.problems === undefined ? { ...texts, attributes: read.attributes } : undefined;
+  // The space around a pasted email is never meant, and the server would refuse it. An old email may have some.
+  const email = texts.email === baseFields.email ? texts.email : texts.email.trim();
+  const fields = read.problems === undefined ? { ...texts, email, attributes: read.attributes } : undefined;
 
   const countFailedSave = () => setFailedSaves((before) => before + 1);
   /** A violation applies only to the value that was sent. */

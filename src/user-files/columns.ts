@@ -105,7 +105,8 @@ export function createUserDraft() {
         if (isObject(value)) attributes = value;
         else problem ??= { field: 'attributes', reason: 'INVALID_FIELD', message: 'It must be a JSON object.' };
       } else if (typeof value === 'string') {
-        user[target.field] = value;
+        // Spreadsheets and other programs often leave a space around an email, and the server would refuse it.
+        user[target.field] = target.field === 'email' ? value.trim() : value;
       } else {
         problem ??= { field: snakeCase(target.field), reason: 'INVALID_FIELD', message: 'It must be a string.' };
       }

@@ -39,9 +39,9 @@ describe('the rows of a CSV file', () => {
     }
   });
 
-  it('leave empty cells unset and keep blanks', async () => {
-    expect(await usersOf('first_name,last_name,email,attributes\n Ada ,,a@x,\n')).toEqual([
-      { firstName: ' Ada ', email: 'a@x' },
+  it('leave empty cells unset and keep blanks, except around the email', async () => {
+    expect(await usersOf('first_name,last_name,email,attributes.mail\n Ada ,,\u00a0a@x \t, a@x\n')).toEqual([
+      { firstName: ' Ada ', email: 'a@x', attributes: { mail: ' a@x' } },
     ]);
   });
 
@@ -273,7 +273,8 @@ it('reads back an export, byte for byte', async () => {
   const number = fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0);
   const user = fc.record({
     firstName: text,
-    email: text,
+    // No valid email begins or ends with white space, and the reader removes it.
+    email: text.map((email) => email.trim()),
     lastName: fc.oneof(fc.constant(''), text),
     attributes: fc.option(fc.dictionary(text, fc.oneof(text, breaks, number)), {
       nil: undefined,

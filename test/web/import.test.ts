@@ -184,6 +184,7 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     rows[3] = 'Bad,nope,';
     rows[5] = ',u5@example.com,[1]';
     rows[7] = 'Two,cells';
+    rows[9] = 'Space, u9@example.com ,';
     rows[90] = 'Taken,THERE@example.com,';
     rows[120] = 'Twice,u0@example.com,';
     await choose(page, `first_name,email,attributes\n${rows.join('\n')}\n`);

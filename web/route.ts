@@ -21,6 +21,8 @@ export interface Route {
   /** The id of the open user, or `new`; empty if no user is open. */
   readonly user: string;
   readonly dialog: '' | 'import' | 'export';
+  /** Whether all people are meant, even if a saved view is the first thing that the page shows. */
+  readonly isAll: boolean;
 }
 
 /** The order is newest first, so that a new user is at the top. */
@@ -33,6 +35,7 @@ const start: Route = {
   columns: '',
   user: '',
   dialog: '',
+  isAll: false,
 };
 
 /** The list without a search, a filter or a saved view. */
@@ -48,6 +51,9 @@ const names = {
   user: 'user',
   dialog: 'dialog',
 };
+
+/** The hash of all people. It is empty unless the page starts with a saved view. */
+const allHash = `#${names.view}=all`;
 
 const dialogs = ['import', 'export'] as const;
 
@@ -68,16 +74,18 @@ export function readRoute(hash: string): Route {
     orderBy: orderForm.test(orderBy) ? orderBy : start.orderBy,
     user: text('user'),
     dialog: dialogs.find((dialog) => dialog === text('dialog')) ?? '',
+    isAll: hash === allHash,
   };
 }
 
 /** Omits the default values. */
 function writeRoute(route: Route): string {
   const parameters = new URLSearchParams();
-  for (const key of Object.keys(names) as (keyof Route)[]) {
+  for (const key of Object.keys(names) as (keyof typeof names)[]) {
     if (route[key] !== start[key]) parameters.set(names[key], route[key]);
   }
-  return parameters.size === 0 ? '' : `#${parameters}`;
+  if (parameters.size === 0) return route.isAll ? allHash : '';
+  return `#${parameters}`;
 }
 
 /** Returns the hash with the parts that this page knows, and nothing else. */

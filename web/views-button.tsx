@@ -28,7 +28,7 @@ export interface ViewsButtonProps {
   readonly settings: GridSettings;
 }
 
-// Only a page that was opened without a view starts with the chosen one. "All users" has an empty hash, too.
+// Only a page that was opened without a view starts with the chosen one.
 let mayStart = location.hash === '';
 
 export function ViewsButton({ session, route, go, settings }: ViewsButtonProps) {
@@ -37,12 +37,14 @@ export function ViewsButton({ session, route, go, settings }: ViewsButtonProps) 
   useStore(saved);
   useCommands(() => viewCommands(saved.views, go), [saved.views, go]);
   useStore(settings);
+  const { startName } = saved;
   useEffect(() => {
-    if (!session.isKnown || !mayStart) return;
+    if (!session.isKnown) return;
+    const start = saved.views.find(({ name }) => name === startName);
+    // Without an address of their own, all people would be left by a reload.
+    if (start !== undefined && location.hash === '') go(mayStart ? viewRoute(start) : { isAll: true }, { replace: true });
     mayStart = false;
-    const start = saved.views.find(({ name }) => name === saved.startName);
-    if (start !== undefined && location.hash === '') go(viewRoute(start), { replace: true });
-  }, [saved, session.isKnown]);
+  }, [saved, session.isKnown, startName, route]);
 
   const shown = { ...route, columns: writeColumns(settings.look.columns) };
   const known = saved.views.find(({ name }) => name === route.name);

@@ -159,10 +159,25 @@ describe.skipIf(browserMissing !== undefined)('saved views', () => {
     await button(page, 'Sailors').click();
     await inPanel(page, 'All users').click();
     await expect.poll(() => names(page), pollTimeout).toEqual(everyone);
-    // Not again, after a look at another part of the page.
+    // Not again, after a look at another part of the page or at a person, or after a reload.
+    const address = () => new URL(page.url()).hash;
+    await expect.poll(address, pollTimeout).toBe('#view=all');
+    await page.goBack();
+    await button(page, 'Sailors').waitFor();
+    await page.goForward();
+    await expect.poll(address, pollTimeout).toBe('#view=all');
     await page.getByRole('button', { name: 'Metrics' }).click();
     await page.getByRole('button', { name: 'Users', exact: true }).click();
+    await expect.poll(address, pollTimeout).toBe('#view=all');
+    await page.getByRole('link', { name: 'Ada Lovelace' }).click();
+    await page.getByRole('button', { name: 'Close', exact: true }).click();
+    await expect.poll(address, pollTimeout).toBe('#view=all');
+    await page.reload();
+    await expect.poll(() => names(page), pollTimeout).toEqual(everyone);
     await button(page, 'All users').waitFor();
+    await page.goto('about:blank');
+    await page.goto(`${site.app.http}/`);
+    await button(page, 'Sailors').waitFor();
     await page.goto('about:blank');
     await page.goto(`${site.app.http}/#query=ada`);
     await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace']);

@@ -17,6 +17,7 @@ import { changedText, changeText } from './bulk-texts.js';
 import { type AttributeChange, type Changed, writeAttribute } from './bulk-writes.js';
 import { Dialog } from './dialog.js';
 import type { Directory } from './directory.js';
+import { showInvalid } from './show-invalid.js';
 import { isPlainEnter } from './suggested-text.js';
 import { closeToast, showToast, undoToast } from './toasts.js';
 import { useAttributeTypes } from './use-attribute-types.js';
@@ -55,6 +56,9 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged, onT
   useLayoutEffect(() => {
     bodyRef.current?.querySelector<HTMLElement>('[data-first]')?.focus();
   }, [step.kind]);
+  useLayoutEffect(() => {
+    if (problem !== undefined) showInvalid(bodyRef.current);
+  }, [problem]);
 
   async function run(users: BulkTarget, change: AttributeChange): Promise<void> {
     const all = changedRef.current;
@@ -121,7 +125,17 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged, onT
     >
       <div class="stack" ref={bodyRef}>
         {step.kind === 'form' ? (
-          <Form {...{ row, removes, problem, known }} onRow={setRow} onRemoves={setRemoves} />
+          <Form
+            {...{ row, removes, problem, known }}
+            onRow={(changed) => {
+              setRow(changed);
+              setProblem(undefined);
+            }}
+            onRemoves={(chosen) => {
+              setRemoves(chosen);
+              setProblem(undefined);
+            }}
+          />
         ) : step.kind === 'running' ? (
           <BulkRunning activity={`${removes ? 'Removing' : 'Setting'} “${row.key}”`} count={current.count} {...step} />
         ) : (

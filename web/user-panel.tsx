@@ -14,6 +14,7 @@ import type { Directory } from './directory.js';
 import { DiscardQuestion, useDiscardQuestion } from './discard-question.js';
 import { Panel } from './panel.js';
 import { usePanelKeys } from './panel-keys.js';
+import { showInvalid } from './show-invalid.js';
 import { useUnsavedGuard } from './unsaved-guard.js';
 import { fieldsOf } from './user-fields.js';
 import { type UserForm, useUserForm } from './user-form.js';
@@ -54,7 +55,7 @@ export function UserPanel(props: UserPanelProps) {
 
   useUnsavedGuard(isDirty, () => discard.ask(onClose));
   useLeaveGuard(leaveGuard, isDirty, isBusy, discard.ask);
-  useStepFocus(bodyRef, form.failedSaves, view);
+  useStepFocus(bodyRef, form.failedSaves, failure, view);
 
   const close = () => {
     if (isBusy) return;
@@ -213,11 +214,20 @@ function useNewestVersion(newer: User | undefined, view: View, { isDirty }: User
   return isUpdated && !isDirty;
 }
 
-function useStepFocus(bodyRef: RefObject<HTMLDivElement | null>, failedSaves: number, view: View): void {
+function useStepFocus(
+  bodyRef: RefObject<HTMLDivElement | null>,
+  failedSaves: number,
+  failure: string,
+  view: View,
+): void {
   // Focus the first invalid field, except when an error disappears, because the user is typing then.
+  useLayoutEffect(
+    () => showInvalid(bodyRef.current),
+    [failedSaves, view.kind === 'conflict' ? view.openPath : undefined],
+  );
   useLayoutEffect(() => {
-    bodyRef.current?.querySelector<HTMLElement>('[aria-invalid="true"], [data-invalid] button')?.focus();
-  }, [failedSaves, view.kind === 'conflict' ? view.openPath : undefined]);
+    if (failure !== '') bodyRef.current?.querySelector('.notice.danger')?.scrollIntoView({ block: 'nearest' });
+  }, [failure]);
   // A new step starts with the focus on its first control, or on the name.
   const before = useRef(view.kind);
   useLayoutEffect(() => {

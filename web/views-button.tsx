@@ -42,7 +42,8 @@ export function ViewsButton({ session, route, go, settings }: ViewsButtonProps) 
     if (!session.isKnown) return;
     const start = saved.views.find(({ name }) => name === startName);
     // Without an address of their own, all people would be left by a reload.
-    if (start !== undefined && location.hash === '') go(mayStart ? viewRoute(start) : { isAll: true }, { replace: true });
+    if (start !== undefined && location.hash === '')
+      go(mayStart ? viewRoute(start) : { isAll: true }, { replace: true });
     mayStart = false;
   }, [saved, session.isKnown, startName, route]);
 

@@ -119,9 +119,24 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     // The users have numbers, so the page does not write a text.
     await expect.poll(() => dialog(page).getByLabel('Type').inputValue(), pollTimeout).toBe('number');
     await dialog(page).getByLabel('Value').fill('seven');
+    // On a small screen, the message is shown above the buttons, and not below the edge.
+    await page.setViewportSize({ width: 1280, height: 340 });
     await button(page, 'Set for 2 users').click();
-    await dialog(page).getByText('Enter a number').waitFor();
+    const message = dialog(page).getByText('Enter a number');
+    const bottom = async (part: Locator) => {
+      const box = await part.boundingBox();
+      return (box?.y ?? 0) + (box?.height ?? 0);
+    };
+    await message.waitFor();
+    expect(await bottom(message)).toBeLessThanOrEqual(await bottom(dialog(page).locator('.body')));
+    await page.setViewportSize({ width: 1280, height: 800 });
+    expect(
+      await dialog(page)
+        .getByLabel('Value')
+        .evaluate((input) => input === document.activeElement),
+    ).toBe(true);
     await dialog(page).getByLabel('Value').fill('7');
+    await message.waitFor({ state: 'detached' });
     await page.keyboard.press('Enter');
     await page.getByText('Set floor to 7 for 2 users.').waitFor();
     await chooseTwo();

@@ -192,6 +192,45 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     expectNoFaults();
   });
 
+  it('scrolls to the whole message of an error, not only to its field', async () => {
+    const many = Array.from({ length: 30 }, (_, at) => [`key${at}`, 'x']);
+    const { id } = await create({ attributes: { ...Object.fromEntries(many), zone: 1 } });
+    for (const [width, height] of [
+      [1280, 800],
+      [390, 640],
+    ] as const) {
+      const { page } = await edit(id, { width, height });
+      const isVisible = (text: string) =>
+        panel(page)
+          .getByText(text)
+          .evaluate((message) => {
+            const { top, bottom } = message.getBoundingClientRect();
+            const body = message.closest('.body')?.getBoundingClientRect();
+            return body !== undefined && top >= body.top && bottom <= body.bottom;
+          });
+      const zone = panel(page).getByRole('textbox', { name: 'Value of zone' });
+      // The field is in view, and below it is no space for the message.
+      await zone.fill('many');
+      await zone.evaluate((input) => input.scrollIntoView({ block: 'end' }));
+      await zone.press('Enter');
+      await expect.poll(() => isVisible('Enter a number'), pollTimeout).toBe(true);
+      expect(await zone.evaluate((input) => input === document.activeElement)).toBe(true);
+
+      // A message of the server about all attributes belongs to no single field.
+      await zone.fill('2');
+      await panel(page).getByRole('textbox', { name: 'Value of key29' }).fill('x'.repeat(20_000));
+      await field(page, 'First name').focus();
+      await button(page, 'Save').click();
+      await panel(page).getByText('must have at most 16384 bytes').waitFor();
+      await expect.poll(() => isVisible('must have at most 16384 bytes'), pollTimeout).toBe(true);
+
+      await page.route('**/UpdateUser', (route) => route.fulfill({ status: 500, body: 'no' }));
+      await panel(page).getByRole('textbox', { name: 'Value of key29' }).fill('y');
+      await button(page, 'Save').click();
+      await expect.poll(() => isVisible('The server returned an error (HTTP 500).'), pollTimeout).toBe(true);
+    }
+  });
+
   it('reports invalid attributes, and sends nothing', async () => {
     const { page } = await open('new');
     const calls: string[] = [];

@@ -5,8 +5,15 @@ import type { Caller } from './caller.js';
 import type { Directory } from './directory.js';
 import { EmptyState } from './empty-state.js';
 import { ImportIcon, OfflineIcon, PlusIcon, SearchIcon, UsersIcon, WarningIcon } from './icons.js';
+import { lazy } from './lazy.js';
 import { type ListQuery, selectsAll } from './list-query.js';
 import type { Go } from './route.js';
+
+// The advice is optional, so a failure is not shown.
+const FilterAdvice = lazy(
+  async () => (await import('./filter-advice.js')).FilterAdvice,
+  () => null,
+);
 
 export interface EmptyListProps {
   readonly directory: Directory;
@@ -83,6 +90,7 @@ function NoMatches({ directory, query: listQuery, go }: Omit<EmptyListProps, 'ca
           the spelling, or use fewer words.
         </p>
       )}
+      {filter !== '' && <FilterAdvice directory={directory} filter={filter} go={go} />}
     </EmptyState>
   );
 }

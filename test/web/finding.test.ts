@@ -33,7 +33,7 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
       ['Ada Lovelace', { department: 'Maths', level: 7, vip: true, tags: ['new', 'remote'], started: '2026-02-01' }],
       ['Alan Turing', { department: 'Maths', level: 5, vip: false, tags: ['remote'], started: '2026-03-01' }],
       ['Grace Hopper', { department: 'Navy "A"', level: 9, 'cost center': 'N-1', started: '2025-12-31' }],
-      ['Barbara Liskov', { department: '', address: { city: 'Boston' } }],
+      ['Barbara Liskov', { department: '', address: { city: 'Reykjavík' } }],
       ['Seán O’Brien', {}],
     ];
     for (const [name, attributes] of people) {
@@ -223,7 +223,13 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     ['Name', 'endsWith', (page) => value(page).fill('’Brien'), ['Seán O’Brien'], 'Name ends with ’Brien'],
     ['Email', 'contains', (page) => value(page).fill('GRACE@'), ['Grace Hopper'], 'Email contains GRACE@'],
     ['Created', 'before', (page) => page.getByLabel('Day').fill('2020-01-01'), [], 'Created is before 1 Jan 2020'],
-    ['address › city', 'is', (page) => option(page, /^Boston/).click(), ['Barbara Liskov'], 'address › city is Boston'],
+    [
+      'address › city',
+      'is',
+      (page) => option(page, /^Reykjavík/).click(),
+      ['Barbara Liskov'],
+      'address › city is Reykjavík',
+    ],
   ])('filters by %s with %s', async (field, by, enter, expected, text) => {
     const { page, expectNoFaults } = await open();
     await expect.poll(() => names(page), pollTimeout).toEqual(everyone);
@@ -341,7 +347,13 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
       ['Email', 'contains', (page) => value(page).fill('grace'), ['Grace Hopper'], 'Email contains grace'],
       ['department', 'is', (page) => option(page, /^Navy/).click(), ['Grace Hopper'], 'department is Navy "A"'],
       ['level', 'is', (page) => option(page, /^7/).click(), ['Ada Lovelace'], 'level is 7'],
-      ['address', 'is', (page) => option(page, /^Boston/).click(), ['Barbara Liskov'], 'address › city is Boston'],
+      [
+        'address',
+        'is',
+        (page) => option(page, /^Reykjavík/).click(),
+        ['Barbara Liskov'],
+        'address › city is Reykjavík',
+      ],
       [
         'Created',
         'since',
@@ -436,6 +448,37 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     await expect.poll(() => names(page), pollTimeout).toEqual(['Grace Hopper']);
     expect(await page.getByRole('searchbox').inputValue()).toBe('');
     expect(await chipTexts(page)).toEqual(['level is more than 6', 'Any of 4 attributes contains navy']);
+    expectNoFaults();
+  });
+
+  it('says that the search in attributes distinguishes accents, and offers the other spelling', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await page.getByRole('searchbox').fill('reykjavik');
+    await page.getByRole('button', { name: 'Search attributes for “reykjavik”' }).click();
+    await page.getByText('The search in attributes distinguishes accents: try “Reykjavík”.').waitFor();
+    await expectAccessible();
+    await page.getByRole('button', { name: '“Reykjavík”' }).click();
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Barbara Liskov']);
+    await page.getByRole('searchbox').fill('zzz');
+    await page.getByRole('button', { name: 'Search attributes for “zzz”' }).click();
+    await page.getByText('The search in attributes distinguishes accents.').waitFor();
+    expectNoFaults();
+  });
+
+  it('says that nobody has an attribute of the filter, and offers the one that is spelled almost like it', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open(
+      '#filter=attributes.departmant == "Maths" || attributes["departmant"] == "x"',
+    );
+    await page
+      .getByText('None of the newest users has the attribute “departmant”. Did you mean “department”?')
+      .waitFor();
+    await expectAccessible();
+    await page.getByRole('button', { name: '“department”' }).click();
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace', 'Alan Turing']);
+    expect(filterOf(page)).toBe('attributes.department == "Maths" || attributes.department == "x"');
+    await page.goto(`${site.app.http}/#filter=attributes.started.startsWith("1999")`);
+    await page.getByText('No user matches the filter.').waitFor();
+    expect(await page.getByText('newest users').count()).toBe(0);
     expectNoFaults();
   });
 

@@ -1,0 +1,57 @@
+/** Tests which advice a filter without matches gets, from a few users. */
+import { describe, expect, it } from 'vitest';
+import { User } from '../../generated/users/v1/user.js';
+import { writeChip } from '../../web/filter-chips.js';
+import { filterHint } from '../../web/filter-hint.js';
+
+const users = [
+  { department: 'Legal', address: { city: 'Reykjavík', 'post code': '1' }, note: null },
+  { department: 'Sales', startDate: '2026-01-01', tags: ['Straße'] },
+].map((attributes) => User.fromPartial({ attributes }));
+
+const fixed = (filter: string) => filterHint(filter, users)?.meant?.filter;
+
+describe('an attribute that nobody has', () => {
+  it.each([
+    ['attributes.departmant == "Legal"', 'attributes.department == "Legal"'],
+    [
+      '!has(attributes.departmet) && attributes.departmet != "x"',
+      '!has(attributes.department) && attributes.department != "x"',
+    ],
+    ['attributes["start_date"] > "2025"', 'attributes.startDate > "2025"'],
+    ['attributes.address.ctiy == "x" || last_name == "y"', 'attributes.address.city == "x" || last_name == "y"'],
+    ['attributes.address.postcode == "1"', 'attributes.address["post code"] == "1"'],
+    ['attributes.Department.contains("x")', 'attributes.department.contains("x")'],
+  ])('is corrected if it is spelled almost like another: %s', (filter, expected) => {
+    expect(fixed(filter)).toBe(expected);
+  });
+
+  it('is named if none is spelled like it', () => {
+    expect(filterHint('attributes.salary > 5', users)).toEqual({ problem: 'attribute', written: 'salary' });
+  });
+
+  it('is not reported if somebody has it, also without a value, or if there are no users', () => {
+    for (const filter of ['attributes.note == "x"', 'attributes.department.startsWith("x")', 'email == "attributes.x"'])
+      expect(filterHint(filter, users)).toBeUndefined();
+    expect(filterHint('attributes.x == 1', [])).toBeUndefined();
+  });
+});
+
+describe('a text with other accents', () => {
+  const contains = (path: readonly string[], text: string) => writeChip({ path, operator: 'contains', values: [text] });
+
+  it('is found in the attributes of the condition', () => {
+    const city = ['attributes', 'address', 'city'];
+    expect(fixed(contains(city, 'REYKJAVIK'))).toBe(contains(city, 'Reykjavík'));
+    expect(fixed(contains(['attributes', 'tags'], 'strasse'))).toBe(contains(['attributes', 'tags'], 'Straße'));
+    expect(filterHint(contains(['attributes', 'department'], 'reykjavik'), users)).toEqual({
+      problem: 'accents',
+      written: '',
+    });
+  });
+
+  it('is not searched in fields of the service, or if the condition has no text', () => {
+    expect(filterHint(contains(['first_name'], 'x'), users)).toBeUndefined();
+    expect(filterHint('attributes.department == "x"', users)).toBeUndefined();
+  });
+});

@@ -5,6 +5,7 @@ import { periodsOf } from './chip-values.js';
 import { type Chip, type ChipValue, type FieldPath, isDateOperator, isSamePath } from './filter-chips.js';
 import { labelOfField, operatorsOf, operatorText, valuesOf } from './filter-fields.js';
 import { relativeDayOf } from './relative-days.js';
+import { useMedia } from './theme.js';
 import type { SampledValue, UserSample } from './user-sample.js';
 import { DayField, SeveralValues, TextValue } from './value-fields.js';
 
@@ -19,6 +20,7 @@ export interface ChipEditorProps {
 export function ChipEditor({ start, isNew, sample, onApply, onCancel }: ChipEditorProps) {
   const [draft, setDraft] = useState(start);
   const [problem, setProblem] = useState('');
+  const hasKeys = !useMedia('(pointer: coarse)');
   const active = useRef<ChipValue | undefined>(undefined);
   const change = (next: ChipDraft) => {
     setDraft(next);
@@ -80,7 +82,7 @@ export function ChipEditor({ start, isNew, sample, onApply, onCancel }: ChipEdit
         </p>
       )}
       <div class="popup-foot">
-        <span class="hint grow">{hintOf(draft)}</span>
+        <span class="hint grow">{hintOf(draft, hasKeys)}</span>
         <button type="button" class="button quiet small" onClick={onCancel}>
           Cancel
         </button>
@@ -99,13 +101,13 @@ function withActive(draft: ChipDraft, active: ChipValue | undefined): ChipDraft 
   return { ...draft, values: values.includes(active) ? values : [...values, active], texts: ['', texts[1]] };
 }
 
-function hintOf({ operator, kind, texts }: ChipDraft): string {
+function hintOf({ operator, kind, texts }: ChipDraft, hasKeys: boolean): string {
   if (isDateOperator(operator) && texts.some((text) => relativeDayOf(text) !== undefined))
     return 'Moves with the calendar.';
   if (operator === 'startsWith' || operator === 'endsWith' || operator === 'containsExactly') {
     return kind === 'email' ? '' : 'Capital letters matter.';
   }
-  return valuesOf(operator) === 'several' && kind !== 'id' ? 'Space selects several.' : '';
+  return hasKeys && valuesOf(operator) === 'several' && kind !== 'id' ? 'Space selects several.' : '';
 }
 
 interface DraftValuesProps {

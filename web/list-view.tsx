@@ -220,6 +220,7 @@ function statusText(list: UserList, isSearch: boolean): string {
 
 function resultText({ total, rows, hasMore }: UserList, isSearch: boolean): string {
   const noun = isSearch ? 'matches' : 'users';
-  if (total.kind === 'exact') return total.count === 1 ? '1 result' : `${formatCount(total.count)} ${noun}`;
-  return hasMore ? `More than ${formatCount(Math.min(rows, pageSize))} ${noun}` : `${formatCount(rows)} ${noun}`;
+  if (total.kind !== 'exact' && hasMore) return `More than ${formatCount(Math.min(rows, pageSize))} ${noun}`;
+  const count = total.kind === 'exact' ? total.count : rows;
+  return count === 1 ? `1 ${isSearch ? 'match' : 'user'}` : `${formatCount(count)} ${noun}`;
 }

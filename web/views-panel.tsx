@@ -115,9 +115,6 @@ function ViewRow({ view, startName, currentName, names, onOpen, onStart, onRenam
         </button>
       ) : (
         <>
-          <RowButton label={`Start with ${label}`} isPressed={view.name === startName} run={() => onStart(view.name)}>
-            <HomeIcon />
-          </RowButton>
           {onRename !== undefined && (
             <RowButton label={`Rename ${label}`} run={() => setStep('rename')}>
               <RenameIcon />
@@ -128,6 +125,9 @@ function ViewRow({ view, startName, currentName, names, onOpen, onStart, onRenam
               <BinIcon />
             </RowButton>
           )}
+          <RowButton label={`Start with ${label}`} isPressed={view.name === startName} run={() => onStart(view.name)}>
+            <HomeIcon />
+          </RowButton>
         </>
       )}
     </li>
@@ -179,14 +179,15 @@ function NameForm({ label, start, action, taken, hasFocus = false, onName }: Nam
       onSubmit={(event) => {
         event.preventDefault();
         const trimmed = name.trim();
-        if (trimmed === '') setProblem('Enter a name.');
-        else if (taken.includes(trimmed)) setProblem('Another view has this name.');
-        else onName(trimmed);
+        if (trimmed !== '' && !taken.includes(trimmed)) return onName(trimmed);
+        setProblem(trimmed === '' ? 'Enter a name.' : 'Another view has this name.');
+        field.current?.focus();
       }}
     >
       <input
         class="input"
         aria-label={label}
+        aria-invalid={problem !== ''}
         placeholder={label}
         maxLength={viewNameMax}
         dir="auto"

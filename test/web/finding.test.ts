@@ -451,6 +451,30 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     expectNoFaults();
   });
 
+  it('shows no wide button for a long search, and counts one match as the header does', async () => {
+    const { page, expectNoFaults } = await open(`#query=${'x'.repeat(250)}`, { width: 390 });
+    const searches = page.getByRole('button', { name: /^Search attributes for/ });
+    await searches.waitFor();
+    const empty = page.locator('.empty');
+    expect(await empty.evaluate((card) => card.scrollWidth <= card.clientWidth)).toBe(true);
+    const [card, button] = [await empty.boundingBox(), await searches.boundingBox()];
+    expect(button?.x).toBeGreaterThanOrEqual(card?.x ?? 0);
+    expect((button?.x ?? 0) + (button?.width ?? 0)).toBeLessThanOrEqual((card?.x ?? 0) + (card?.width ?? 0));
+    await page.getByRole('searchbox').fill('grace');
+    await page.getByRole('main').getByRole('status').getByText('1 match', { exact: true }).waitFor();
+    expectNoFaults();
+  });
+
+  it('mentions the space key only if there may be a keyboard', async () => {
+    const hint = (page: Page) => popover(page).getByText('Space selects several.');
+    const { page } = await open();
+    await startChip(page, 'department');
+    await hint(page).waitFor();
+    const touch = await open('', { width: 390, context: { hasTouch: true, isMobile: true } });
+    await startChip(touch.page, 'department');
+    expect(await hint(touch.page).count()).toBe(0);
+  });
+
   it('says that the search in attributes distinguishes accents, and offers the other spelling', async () => {
     const { page, expectAccessible, expectNoFaults } = await open();
     await page.getByRole('searchbox').fill('reykjavik');

@@ -150,6 +150,18 @@ describe.skipIf(browserMissing !== undefined)('a person', () => {
     expectNoFaults();
   });
 
+  it('is edited with all lines of its texts in view', async () => {
+    const lines = Array.from({ length: 12 }, (_, at) => [`key${at}`, at]);
+    const { id } = await create({ attributes: { json: Object.fromEntries(lines), note: 'line\n'.repeat(15) } });
+    const { page } = await open(`#user=${id}`);
+    await button(page, 'Edit').click();
+    for (const name of ['Value of json', 'Value of note']) {
+      const text = panel(page).getByLabel(name);
+      await text.waitFor();
+      expect(await text.evaluate((area) => area.scrollHeight <= area.clientHeight)).toBe(true);
+    }
+  });
+
   it('is edited with an input for each type', async () => {
     const attributes = {
       home: 'https://old.example.com',

@@ -99,6 +99,15 @@ describe.skipIf(browserMissing !== undefined)('saved views', () => {
     await button(page, 'Sailors').click();
     await enter(page.getByRole('textbox', { name: 'Save as a new view' }), '  ');
     await page.getByText('Enter a name.').waitFor();
+    const newName = page.getByRole('textbox', { name: 'Save as a new view' });
+    await newName.fill('');
+    await inPanel(page, 'Save').click();
+    await page.getByText('Enter a name.').waitFor();
+    expect(await newName.evaluate((input) => input === document.activeElement)).toBe(true);
+    // The actions of a view are visible without pointing at it.
+    await page.mouse.move(0, 0);
+    expect(await inPanel(page, 'Rename Sailors').evaluate((icon) => getComputedStyle(icon).opacity)).toBe('1');
+    await expectAccessible();
     await page.keyboard.press('Escape');
     await panel(page).waitFor({ state: 'hidden' });
 

@@ -28,7 +28,12 @@ export function createImportMessages(
 ): ImportMessages {
   const messages: Blob[] = [];
   // Parts of a message that are encoded one by one and then joined are the same message in protobuf.
-  let parts: Bytes[] = [bytesOf(ImportUsersRequest, { options: { onConflict: onConflictOf[onTaken], ...options } })];
+  let parts: Bytes[] = [
+    bytesOf(ImportUsersRequest, {
+      // A column that the file does not have must not clear the attribute.
+      options: { onConflict: onConflictOf[onTaken], mergeAttributes: true, ...options },
+    }),
+  ];
   let users = 0;
   let bytes = 0;
   let totalRows = 0;

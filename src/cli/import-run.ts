@@ -18,6 +18,8 @@ const partLengthMax = 16_777_216;
 
 export interface ImportRunOptions {
   onConflict: 'reject' | 'skip' | 'update';
+  /** With `update`: remove the attributes that a row does not have. */
+  replaceAttributes?: boolean;
   keepGoing?: boolean;
   dryRun?: boolean;
   /** The path of the file for rejected rows. */
@@ -71,11 +73,16 @@ export class ImportRun {
     return this.#rowsRead;
   }
 
+  get #conflictOptions() {
+    const { onConflict, replaceAttributes } = this.#options;
+    return { onConflict, mergeAttributes: replaceAttributes !== true };
+  }
+
   /** Sends all rows in one import, which writes all of them at its end, or nothing. */
   async sendWhole(): Promise<void> {
-    const { onConflict, keepGoing, dryRun } = this.#options;
+    const { keepGoing, dryRun } = this.#options;
     const places = createPlaces();
-    const options = { onConflict, keepGoing, validateOnly: dryRun, signal: this.#signal };
+    const options = { ...this.#conflictOptions, keepGoing, validateOnly: dryRun, signal: this.#signal };
     const response = await this.#client.importAllUsers(this.#users(places), options);
     this.#isPending = false;
     this.report.addCounts(response);
@@ -124,7 +131,7 @@ export class ImportRun {
     while (rest.length > 0) {
       this.#isPending = true;
       const users = rest.map(({ user }) => user ?? {});
-      const options = { onConflict: this.#options.onConflict, signal: this.#signal };
+      const options = { ...this.#conflictOptions, signal: this.#signal };
       const response = await this.#client.importAllUsers(users, options);
       this.#isPending = false;
       if (response.committed) {

@@ -43,6 +43,7 @@ column before it writes anything, also with --dry-run. With --json, the report l
 Fields that only the directory writes (${ignoredFields.join(', ')}) and fields that --rejected adds
 (error_field, error_reason, error_message, or "error") are ignored, so that you can import an export or a corrected file
 of rejected rows. An empty cell leaves a field unset. Blank rows are skipped.
+With --on-conflict update, fields and attributes that a row does not set stay as they are.
 
 A file is UTF-8, UTF-16 with a byte order mark, or in the given --encoding. A byte order mark overrides --encoding.
 
@@ -82,6 +83,7 @@ export function createImportCommand(context: Context): Command {
         .choices(['reject', 'skip', 'update'])
         .default('reject'),
     )
+    .option('--replace-attributes', 'with --on-conflict update: remove the attributes that a row does not have')
     .option('--keep-going', 'write valid rows even if others are rejected')
     .option('--dry-run', 'check everything and write nothing')
     .option(

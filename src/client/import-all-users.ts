@@ -49,6 +49,12 @@ export interface ImportAllUsersOptions {
   /** Checks everything and writes nothing. */
   validateOnly?: boolean;
 
+  /**
+   * With `update`: keeps the attributes of a user whose keys the row does not set. Without it, the attributes of a row
+   * replace all of them.
+   */
+  mergeAttributes?: boolean;
+
   /** Called after each message with the number of users sent so far. They are written together at the end, or not at all. */
   onProgress?: (rowsSent: number) => void;
 }
@@ -65,12 +71,12 @@ export async function importAllUsers(
   users: Iterable<DeepPartial<User>> | AsyncIterable<DeepPartial<User>>,
   options: ImportAllUsersOptions & NiceCallOptions & AttemptOptions,
 ): Promise<ImportUsersResponse> {
-  const { onConflict = 'reject', keepGoing, validateOnly, onProgress, signal, ...rest } = options;
+  const { onConflict = 'reject', keepGoing, validateOnly, mergeAttributes, onProgress, signal, ...rest } = options;
   using call = linkAborts(signal, closing);
   using buffer = createUserBuffer(users, call);
 
   async function* messages(): AsyncGenerator<DeepPartial<ImportUsersRequest>, void, undefined> {
-    const first = { options: { onConflict: onConflictOf[onConflict], keepGoing, validateOnly } };
+    const first = { options: { onConflict: onConflictOf[onConflict], keepGoing, validateOnly, mergeAttributes } };
     let rows = 0;
     try {
       for (let isFirst = true, isLast = false; !isLast; isFirst = false) {

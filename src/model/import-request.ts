@@ -20,6 +20,8 @@ export interface ImportOptions {
   /** Write the valid rows even if others are rejected. */
   keepGoing: boolean;
   validateOnly: boolean;
+  /** With `update`: keep the attributes of the user whose keys the row does not set. */
+  mergeAttributes: boolean;
 }
 
 export interface ImportPart {
@@ -61,6 +63,7 @@ const optionsSchema = z.object({
     .pipe(z.custom<OnConflict>((value) => value !== undefined, 'must be one of ImportOptions.OnConflict')),
   keepGoing: z.boolean(),
   validateOnly: z.boolean(),
+  mergeAttributes: z.boolean(),
 });
 
 const partSchema = z.object({
@@ -73,7 +76,12 @@ const partSchema = z.object({
     .refine((total) => total === undefined || total >= 0, 'must not be negative'),
 });
 const firstPartSchema = partSchema.extend({
-  options: optionsSchema.default({ onConflict: 'reject', keepGoing: false, validateOnly: false }),
+  options: optionsSchema.default({
+    onConflict: 'reject',
+    keepGoing: false,
+    validateOnly: false,
+    mergeAttributes: false,
+  }),
 });
 const laterPartSchema = partSchema.extend({ options: z.undefined('must be in the first message only').optional() });
 

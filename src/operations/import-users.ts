@@ -15,8 +15,8 @@ import {
   type ImportReport,
   importErrorsMax,
 } from '../model/import-request.js';
-import { validateUser } from '../model/user.js';
-import { openStaging, type Staging } from '../store/import-users.js';
+import { attributesBytesMax, validateAttributes, validateUser } from '../model/user.js';
+import { openStaging, type RefusedRow, type Staging } from '../store/import-users.js';
 import type { StagedRow } from '../store/staged-rows.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { createRowIds } from './user-ids.js';
@@ -38,8 +38,13 @@ export async function importUsers(
   author?: ChangeAuthor,
 ): Promise<ImportReport> {
   await using staging = await openStaging(database, { takenRowsMax: importErrorsMax, author, onWritten }, signal);
-  const { options, rejected, errors } = await stageAll(staging, parts, stallTimeoutMs);
-  const { onConflict, keepGoing, validateOnly } = options;
+  const { options, ...staged } = await stageAll(staging, parts, stallTimeoutMs);
+  const { onConflict, keepGoing, validateOnly, mergeAttributes } = options;
+  const tooLarge =
+    mergeAttributes && onConflict === 'update'
+      ? await staging.mergeAttributes(validateAttributes, attributesBytesMax)
+      : [];
+  const rejected = staged.rejected + tooLarge.length;
   const isRefused = rejected > 0 && !keepGoing;
   const { taken, takenRows, ...counts } =
     validateOnly || isRefused
@@ -54,7 +59,18 @@ export async function importUsers(
   return {
     ...counts,
     rejected: rejected + taken,
-    errors: [...errors, ...takenErrors].sort((a, b) => a.row - b.row).slice(0, importErrorsMax),
+    errors: [...staged.errors, ...tooLarge.map(attributesError), ...takenErrors]
+      .sort((a, b) => a.row - b.row)
+      .slice(0, importErrorsMax),
+  };
+}
+
+function attributesError({ row, description }: RefusedRow): ImportError {
+  return {
+    row,
+    field: 'attributes',
+    reason: 'INVALID_FIELD',
+    message: `${description}, together with the user's other attributes`,
   };
 }
 

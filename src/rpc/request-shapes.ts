@@ -53,13 +53,15 @@ export interface ImportOptions {
   onConflict: number;
   keepGoing: boolean;
   validateOnly: boolean;
+  mergeAttributes: boolean;
 }
 
 const importOptions = shape(
-  (): ImportOptions => ({ onConflict: 0, keepGoing: false, validateOnly: false }),
+  (): ImportOptions => ({ onConflict: 0, keepGoing: false, validateOnly: false, mergeAttributes: false }),
   int32(1, 'onConflict'),
   bool(2, 'keepGoing'),
   bool(3, 'validateOnly'),
+  bool(4, 'mergeAttributes'),
 );
 
 const tooManyIds = (max: number): Violation => ({ field: 'ids', description: `must have at most ${max} ids` });

@@ -78,30 +78,90 @@ export const findTakenRows = `
   )
   select (select count(*)::integer from taken), array(select row::integer from taken order by row limit $1)`;
 
+// Only this session finds them. Attributes of the maximum size take less than 100,000 bytes in jsonb. Above that, the sum
+// becomes null and stays so, because many rows of one user could otherwise take much space and time.
+export const createMergeFunctions = `
+  create function pg_temp.add_attributes(jsonb, jsonb) returns jsonb language sql immutable
+    as $$ select case when $1 = 'null' or pg_column_size($1) > 110000 then 'null' else $1 || $2 end $$;
+  create aggregate pg_temp.merged_attributes(jsonb) (sfunc = pg_temp.add_attributes, stype = jsonb, initcond = '{}')`;
+
+// Adds the attributes of previous rows with the same key to each row that sets attributes, so that the last one has all.
+export const mergeRepeatedAttributes = `
+  update staged_users set attributes = merged.attributes
+  from (
+    select row, pg_temp.merged_attributes(attributes) over (partition by key order by row) as attributes
+    from staged_users where key in (select key from staged_users group by key having count(*) > 1)
+  ) as merged
+  where staged_users.row = merged.row and staged_users.attributes <> '{}'`;
+
+/**
+ * Opens a cursor over the rows that would give a user attributes of more than `bytesMax` bytes in Postgres' text. It has spaces, and
+ * digits instead of exponents, so some of them are still valid as compact JSON. The text is null if they certainly are not.
+ */
+export const findLargeAttributes = (bytesMax: number) => `
+  declare large_attributes no scroll cursor with hold for
+  select row::integer, case when octet_length(merged) <= ${2 * bytesMax} or merged ~ '\\d{20}' then merged end
+  from (
+    select row, case when staged_users.attributes <> 'null' then
+        (coalesce(existing.attributes, '{}') || staged_users.attributes)::text
+      end as merged
+    from staged_users left join ${existingUser('staged_users', 'attributes')} on true
+    where staged_users.attributes <> '{}'
+  ) as rows
+  where merged is null or octet_length(merged) > ${bytesMax}
+  order by row`;
+
+/** At most 200 rows, because their texts are in memory together. */
+export const fetchLargeAttributes = 'fetch 200 from large_attributes';
+
+export const deleteStagedRows = 'delete from staged_users where row = any($1)';
+
+/** Whether the attributes of a row are added to those of the user, instead of replacing them. */
+export type AttributesMode = 'merge' | 'replace';
+
 // Computes what each row changes if rows with the same key are applied one after the other. A row changes a field if
 // the previous row that sets the field has a different value. If no previous row sets it, the step keeps the value, so
 // that `countSteps` can compare it with the existing user's. Otherwise the value is null.
-export const createSteps = (rows: 'all' | 'repeated') => `
+//
+// Merged attributes contain those of the previous rows. The step has both, because only the user's own attributes show
+// whether the row changes them.
+export const createSteps = (rows: 'all' | 'repeated', attributes: AttributesMode) => {
+  const isMerged = (name: string) => name === 'attributes' && attributes === 'merge';
+  const changes = (name: string, unset: string) =>
+    isMerged(name) ? 'false' : `coalesce(${name} <> ${unset} and ${name}_before <> ${name}, false)`;
+  const values = (name: string, unset: string) =>
+    isMerged(name)
+      ? `${name}, coalesce(${name}_before, ${unset}) as ${name}_before`
+      : `case when ${name} <> ${unset} and ${name}_before is null then ${name} end as ${name}`;
+  return `
   create temp table import_steps as
   select key, is_first,
-    ${fieldListWithUnset((name, unset) => `coalesce(${name} <> ${unset} and ${name}_before <> ${name}, false)`, ' or ')} as changes,
-    ${fieldListWithUnset((name, unset) => `case when ${name} <> ${unset} and ${name}_before is null then ${name} end as ${name}`)}
+    ${fieldListWithUnset(changes, ' or ')} as changes,
+    ${fieldListWithUnset(values)}
   from (
     select key, ${fieldColumnNames}, row_number() over (partition by key order by row) = 1 as is_first,
       ${fieldListWithUnset((name, unset) => `lag(${name}) over (partition by key, ${name} = ${unset} order by row) as ${name}_before`)}
     from staged_users
     ${rows === 'all' ? '' : 'where key in (select key from staged_users group by key having count(*) > 1)'}
   ) as numbered`;
+};
 
 export const analyzeSteps = 'analyze import_steps (key, is_first)';
 
-export const countSteps = `
+export const countSteps = (attributes: AttributesMode) => {
+  const own = `coalesce(existing.attributes, '{}')`;
+  const changes = (name: string) =>
+    name === 'attributes' && attributes === 'merge'
+      ? `${own} || steps.attributes <> ${own} || steps.attributes_before`
+      : `steps.${name} is not null and steps.${name} is distinct from existing.${name}`;
+  return `
   select count(*) filter (where creates)::integer, count(*) filter (where not creates and changes)::integer
   from (
     select is_first and existing.id is null as creates,
-      changes or ${fieldList(({ name }) => `steps.${name} is not null and steps.${name} is distinct from existing.${name}`, ' or ')} as changes
+      changes or ${fieldList(({ name }) => changes(name), ' or ')} as changes
     from import_steps as steps left join ${existingUser('steps', `id, ${fieldColumnNames}`)} on true
   ) as compared`;
+};
 
 // Combines rows with the same key into one row. Each field has the last value that one of the rows sets.
 export const joinRepeatedRows = `
@@ -124,19 +184,24 @@ export const lockExistingUsers = `
   )
   select count(*)::integer from locked`;
 
-const mergedValue = (name: string, unset: string) => `coalesce(nullif(excluded.${name}, ${unset}), existing.${name})`;
+const updatedValue = (attributes: AttributesMode) => (name: string, unset: string) =>
+  name === 'attributes' && attributes === 'merge'
+    ? `existing.${name} || excluded.${name}`
+    : `coalesce(nullif(excluded.${name}, ${unset}), existing.${name})`;
 
 // Skips users that would not change. A returned version of 1 means that this statement created the user, because every
 // update raises the version.
-export const upsertStagedUsers = `
+export const upsertStagedUsers = (attributes: AttributesMode) => {
+  const value = updatedValue(attributes);
+  return `
   with upserted as (
     insert into users as existing (id, ${fieldColumnNames})
     select id, ${fieldColumnNames} from staged_users where repeated = $1 order by key
     on conflict (email_key(email)) do update set
-      ${fieldListWithUnset((name, unset) => `${name} = ${mergedValue(name, unset)}`)},
+      ${fieldListWithUnset((name, unset) => `${name} = ${value(name, unset)}`)},
       update_time = ${timeAfter('existing.update_time')},
       version = existing.version + 1
-    where (${fieldListWithUnset(mergedValue)}) is distinct from (${fieldList(({ name }) => `existing.${name}`)})
+    where (${fieldListWithUnset(value)}) is distinct from (${fieldList(({ name }) => `existing.${name}`)})
     returning id, create_time, update_time, version = 1 as is_new
   ), created as (
     select id, create_time from upserted where is_new
@@ -145,3 +210,4 @@ export const upsertStagedUsers = `
   ), logged_created as (${logChanges('created', inIdOrder('created'), oneAuthor(2))}
   ), logged_updated as (${logChanges('updated', 'updated', oneAuthor(2))})
   select (select count(*)::integer from created), (select count(*)::integer from updated)`;
+};

@@ -12,16 +12,22 @@ import type { OnConflict } from '../model/import-request.js';
 import { oneAuthorValues } from './changes.js';
 import { DirectRows, openMsMax } from './direct-rows.js';
 import {
+  type AttributesMode,
   analyzeStagedUsers,
   analyzeSteps,
   countSteps,
+  createMergeFunctions,
   createSteps,
+  deleteStagedRows,
+  fetchLargeAttributes,
+  findLargeAttributes,
   findRowsNotInserted,
   findTakenRows,
   insertStagedUsers,
   insertStagedUsersSkippingTaken,
   joinRepeatedRows,
   lockExistingUsers,
+  mergeRepeatedAttributes,
   upsertStagedUsers,
 } from './import-statements.js';
 import { type StagedRow, StagedRows } from './staged-rows.js';
@@ -44,6 +50,11 @@ export interface StagingOptions {
   onWritten(): void;
 }
 
+export interface RefusedRow {
+  readonly row: number;
+  readonly description: string;
+}
+
 // After losing this many races to other transactions, a merge would probably lose the next one too.
 const racesMax = 4;
 // After creating this many users, the merge runs ANALYZE. Autovacuum would do it within a minute or so, and until then
@@ -57,6 +68,7 @@ export async function openStaging(database: Database, options: StagingOptions, s
 
 export class Staging implements AsyncDisposable {
   private isPrepared = false;
+  private attributesMode: AttributesMode = 'replace';
   // Undefined if the rows are staged.
   private direct: DirectRows | undefined;
 
@@ -91,11 +103,48 @@ export class Staging implements AsyncDisposable {
     else if (!(await this.direct.add(rows))) await this.stageInstead();
   }
 
+  /**
+   * Adds the attributes of rows to those of the users, instead of replacing them. Call it after the last row, for an import
+   * that updates users. Leaves out the rows for which `validate` returns a violation of the attributes that a user would
+   * have, and returns them in ascending order.
+   *
+   * Somebody may add attributes to a user between this check and the merge. The user then has too many, but not more than
+   * twice the limit.
+   */
+  async mergeAttributes(
+    validate: (attributes: unknown) => string | undefined,
+    bytesMax: number,
+  ): Promise<readonly RefusedRow[]> {
+    await this.stageInstead();
+    await this.rows.flush();
+    await this.rows.query(analyzeStagedUsers);
+    await this.rows.query(createMergeFunctions);
+    await this.rows.query(mergeRepeatedAttributes);
+    this.attributesMode = 'merge';
+    const refused: RefusedRow[] = [];
+    const tooLarge = `must have at most ${bytesMax} bytes as compact JSON`;
+    await this.rows.query(findLargeAttributes(bytesMax));
+    while (true) {
+      const found = (await this.rows.query(fetchLargeAttributes)) as [row: number, merged: string | null][];
+      if (found.length === 0) break;
+      for (const [row, merged] of found) {
+        const description = merged === null ? tooLarge : validate(JSON.parse(merged));
+        if (description !== undefined) refused.push({ row, description });
+      }
+    }
+    await this.rows.query('close large_attributes');
+    await this.rows.remove(
+      deleteStagedRows,
+      refused.map(({ row }) => row),
+    );
+    return refused;
+  }
+
   /** Returns what merge() would do, without writing. */
   async preview(onConflict: OnConflict): Promise<MergeCounts> {
     await this.prepare(onConflict, 'all');
     if (onConflict === 'update') {
-      const [created, updated] = (await this.queryFirst(countSteps)) as [number, number];
+      const [created, updated] = (await this.queryFirst(countSteps(this.attributesMode))) as [number, number];
       return this.counts({ created, updated });
     }
     const [taken, takenRows] = (await this.queryFirst(findTakenRows, [this.options.takenRowsMax])) as [
@@ -138,7 +187,7 @@ export class Staging implements AsyncDisposable {
     if (onConflict !== 'update' && steps === 'repeated') return;
     await this.rows.query(analyzeStagedUsers);
     if (onConflict !== 'update') return;
-    await this.rows.query(createSteps(steps));
+    await this.rows.query(createSteps(steps, this.attributesMode));
     await this.rows.query(analyzeSteps);
     if (steps === 'repeated') await this.rows.query(joinRepeatedRows);
   }
@@ -175,14 +224,13 @@ export class Staging implements AsyncDisposable {
   /** Returns undefined if another transaction created a user meanwhile, because the counts are then unknown. */
   private async upsert(): Promise<MergeCounts | undefined> {
     await this.rows.query(lockExistingUsers);
-    const [stepsCreated, stepsUpdated] = (await this.queryFirst(countSteps)) as [number, number];
+    const counted = await this.queryFirst(countSteps(this.attributesMode));
+    const [stepsCreated, stepsUpdated] = counted as [number, number];
+    const upsert = upsertStagedUsers(this.attributesMode);
     const author = oneAuthorValues(this.options.author);
-    const [repeatedCreated] = (await this.queryFirst(upsertStagedUsers, [true, ...author])) as [number, number];
+    const [repeatedCreated] = (await this.queryFirst(upsert, [true, ...author])) as [number, number];
     if (repeatedCreated !== stepsCreated) return undefined;
-    const [singleCreated, singleUpdated] = (await this.queryFirst(upsertStagedUsers, [false, ...author])) as [
-      number,
-      number,
-    ];
+    const [singleCreated, singleUpdated] = (await this.queryFirst(upsert, [false, ...author])) as [number, number];
     return this.counts({ created: stepsCreated + singleCreated, updated: stepsUpdated + singleUpdated });
   }
 

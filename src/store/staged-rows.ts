@@ -73,6 +73,13 @@ export class StagedRows implements AsyncDisposable {
     return this.pieces.flush();
   }
 
+  /** Removes rows by their numbers, with a statement that takes them as its parameter. */
+  async remove(statement: string, rows: readonly number[]): Promise<void> {
+    if (rows.length === 0) return;
+    await this.query(statement, [rows]);
+    this.count -= rows.length;
+  }
+
   /** Runs a statement on the tables `staged_users` and `import_steps` of this import. */
   async query(statement: string, values?: readonly unknown[]): Promise<Row[]> {
     try {

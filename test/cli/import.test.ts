@@ -198,6 +198,21 @@ Columns: "Given name" is first_name, last_name, email, attributes.team, attribut
     expect((await importFile(changed, '--on-conflict', 'skip')).out).toMatch(/^0 created, 0 updated, 3 skipped/);
     expect((await importFile(changed, '--on-conflict', 'update')).out).toMatch(/^0 created, 1 updated, 2 skipped/);
   });
+
+  it('keeps the attributes that the file does not have, unless told otherwise', async () => {
+    const email = `${randomUUID()}@example.com`;
+    const header = 'first_name,email,attributes.team,attributes.level';
+    await importFile(await fileOf(`${header}\nAda,${email},ops,senior\n`));
+    const update = async (text: string, ...flags: string[]) => {
+      const ran = await importFile(await fileOf(text), '--on-conflict', 'update', ...flags);
+      expect(ran.out).toMatch(/^0 created, 1 updated/);
+      const { users } = await app.client.listUsers({ filter: `email == "${email}"` });
+      return users[0]?.attributes;
+    };
+    const city = `first_name,email,attributes.city\nAda,${email},London\n`;
+    expect(await update(city)).toEqual({ team: 'ops', level: 'senior', city: 'London' });
+    expect(await update(city, '--replace-attributes')).toEqual({ city: 'London' });
+  });
 });
 
 describe('a file from a common tool is imported', () => {

@@ -63,6 +63,7 @@ describe('importAllUsers', () => {
       onConflict: ImportOptions_OnConflict.ON_CONFLICT_UPDATE,
       keepGoing: true,
       validateOnly: false,
+      mergeAttributes: false,
     });
     expect(requests.slice(1).filter(({ options }) => options !== undefined)).toEqual([]);
     expect(requests.map(({ totalRows }) => totalRows).filter((rows) => rows !== undefined)).toEqual([2500]);
@@ -71,9 +72,13 @@ describe('importAllUsers', () => {
 
   it('without users sends one message', async () => {
     const { client, requests } = await startReader();
-    await client.importAllUsers(endlessUntil(0), { validateOnly: true });
+    await client.importAllUsers(endlessUntil(0), { validateOnly: true, mergeAttributes: false });
     expect(requests).toEqual([
-      { options: { onConflict: 0, keepGoing: false, validateOnly: true }, users: [], totalRows: 0 },
+      {
+        options: { onConflict: 0, keepGoing: false, validateOnly: true, mergeAttributes: false },
+        users: [],
+        totalRows: 0,
+      },
     ]);
   });
 
@@ -136,7 +141,10 @@ describe('importAllUsers', () => {
     }
     await client.importAllUsers(halting(), { keepGoing: true, onProgress: (rowsSent) => void progress.push(rowsSent) });
     const expected = { options: undefined, users: [], totalRows: undefined };
-    expect(requests[0]).toEqual({ ...expected, options: { onConflict: 0, keepGoing: true, validateOnly: false } });
+    expect(requests[0]).toEqual({
+      ...expected,
+      options: { onConflict: 0, keepGoing: true, validateOnly: false, mergeAttributes: false },
+    });
     expect(requests[1]).toEqual(expected);
     expect(requests.slice(2).filter(({ users }) => users.length === 0).length).toBeGreaterThan(0);
     expect(requests.flatMap((request) => request.users).map(({ email }) => email)).toEqual(

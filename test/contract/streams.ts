@@ -98,6 +98,18 @@ export function describeStreams(transport: string, client: () => CallingClient, 
       expect(updated?.email).toBe(emails[1]);
     });
 
+    it.runIf(kinds.requests)('import rows that add to the attributes of users, or replace them', async () => {
+      const { user } = await client().createUser({ user: { ...person(), attributes: { a: 1, b: 2 } } });
+      const row = { firstName: user?.firstName, email: user?.email, attributes: { b: 3 } };
+      const imported = async (mergeAttributes: boolean) => {
+        const options = { onConflict: ImportOptions_OnConflict.ON_CONFLICT_UPDATE, mergeAttributes };
+        await client().importUsers(inTurn({ options, users: [row] }, { totalRows: 1 }));
+        return (await client().getUser({ id: user?.id ?? '' })).user?.attributes;
+      };
+      expect(await imported(true)).toEqual({ a: 1, b: 3 });
+      expect(await imported(false)).toEqual({ b: 3 });
+    });
+
     it.runIf(kinds.both)('resolve in order, with each answer before the next request', async () => {
       const [ada, grace] = [await create(), await create()];
       let answered = Promise.withResolvers<void>();

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { createImportParser, importUsersMax } from '../../src/model/import-request.js';
 import { noFields, parseWith, type UserInput, userFieldsSchema, validateUser } from '../../src/model/user.js';
 
-const options = { onConflict: 2, keepGoing: true, validateOnly: true };
+const options = { onConflict: 2, keepGoing: true, validateOnly: true, mergeAttributes: false };
 
 /** The bad fields of the last message. */
 function refusalOf(...messages: object[]): unknown {
@@ -22,11 +22,11 @@ function refusalOf(...messages: object[]): unknown {
 describe('a message of an import', () => {
   it('may have options if it is the first one, or gets the defaults', () => {
     expect(createImportParser()({ options, users: [] })).toEqual({
-      options: { onConflict: 'update', keepGoing: true, validateOnly: true },
+      options: { onConflict: 'update', keepGoing: true, validateOnly: true, mergeAttributes: false },
       users: [],
     });
     expect(createImportParser()({ options: undefined, users: [], totalRows: 0 })).toEqual({
-      options: { onConflict: 'reject', keepGoing: false, validateOnly: false },
+      options: { onConflict: 'reject', keepGoing: false, validateOnly: false, mergeAttributes: false },
       users: [],
       totalRows: 0,
     });

@@ -28,7 +28,7 @@ afterAll(async () => {
 
 const never = new AbortController().signal;
 const someDomain = () => `@${randomBytes(6).toString('hex')}.example`;
-const defaults: ImportOptions = { onConflict: 'reject', keepGoing: false, validateOnly: false };
+const defaults: ImportOptions = { onConflict: 'reject', keepGoing: false, validateOnly: false, mergeAttributes: false };
 
 async function* stream(...parts: ImportPart[]): AsyncGenerator<ImportPart> {
   yield* parts;

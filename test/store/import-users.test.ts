@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Database, openDatabase } from '../../src/database/database.js';
 import { parseJson } from '../../src/json.js';
 import type { OnConflict } from '../../src/model/import-request.js';
-import type { JsonObject, UserFields } from '../../src/model/user.js';
+import { attributesBytesMax, type JsonObject, type UserFields, validateAttributes } from '../../src/model/user.js';
 import { type MergeCounts, openStaging, type Staging } from '../../src/store/import-users.js';
 import { insertUsers } from '../../src/store/insert-users.js';
 import { updateUsers } from '../../src/store/update-users.js';
@@ -37,11 +37,20 @@ async function staged<T>(rows: readonly UserFields[], work: (staging: Staging) =
   return await work(staging);
 }
 
-const merge = (rows: readonly UserFields[], onConflict: OnConflict, allOrNothing = false) =>
-  staged(rows, (staging) => staging.merge(onConflict, allOrNothing));
+/** The values of OnConflict, and `update` with merged attributes. */
+type Mode = OnConflict | 'merge';
 
-const preview = (rows: readonly UserFields[], onConflict: OnConflict) =>
-  staged(rows, (staging) => staging.preview(onConflict));
+async function prepare(staging: Staging, mode: Mode): Promise<OnConflict> {
+  if (mode !== 'merge') return mode;
+  expect(await staging.mergeAttributes(validateAttributes, attributesBytesMax)).toEqual([]);
+  return 'update';
+}
+
+const merge = (rows: readonly UserFields[], mode: Mode, allOrNothing = false) =>
+  staged(rows, async (staging) => staging.merge(await prepare(staging, mode), allOrNothing));
+
+const preview = (rows: readonly UserFields[], mode: Mode) =>
+  staged(rows, async (staging) => staging.preview(await prepare(staging, mode)));
 
 interface StoredRow extends pg.QueryResultRow {
   id: string;
@@ -85,7 +94,7 @@ const keyOf = (email: string) => email.normalize('NFC').toLowerCase();
 const someDomain = () => `@${randomBytes(6).toString('hex')}.example`;
 
 /** The expected outcome of a merge, row by row. */
-function expected(before: ReadonlyMap<string, UserFields>, rows: readonly UserFields[], onConflict: OnConflict) {
+function expected(before: ReadonlyMap<string, UserFields>, rows: readonly UserFields[], mode: Mode) {
   const after = new Map(before);
   const counts: MergeCounts = { created: 0, updated: 0, skipped: 0, taken: 0, takenRows: [] };
   rows.forEach((row, index) => {
@@ -94,10 +103,10 @@ function expected(before: ReadonlyMap<string, UserFields>, rows: readonly UserFi
     if (held === undefined) {
       counts.created++;
       after.set(key, row);
-    } else if (onConflict === 'reject') {
+    } else if (mode === 'reject') {
       counts.taken++;
       counts.takenRows = [...counts.takenRows, index];
-    } else if (onConflict === 'skip') {
+    } else if (mode === 'skip') {
       counts.skipped++;
     } else {
       const next = {
@@ -105,7 +114,12 @@ function expected(before: ReadonlyMap<string, UserFields>, rows: readonly UserFi
         lastName: row.lastName || held.lastName,
         email: row.email,
         profileImageUrl: row.profileImageUrl || held.profileImageUrl,
-        attributes: Object.keys(row.attributes).length > 0 ? row.attributes : held.attributes,
+        attributes:
+          mode === 'merge'
+            ? { ...held.attributes, ...row.attributes }
+            : Object.keys(row.attributes).length > 0
+              ? row.attributes
+              : held.attributes,
       };
       if (JSON.stringify(next) === JSON.stringify(held)) counts.skipped++;
       else counts.updated++;
@@ -115,14 +129,14 @@ function expected(before: ReadonlyMap<string, UserFields>, rows: readonly UserFi
   return { after, counts };
 }
 
-const conflictModes = ['reject', 'skip', 'update'] as const;
+const modes = ['reject', 'skip', 'update', 'merge'] as const;
 const fieldsArbitrary = (domain: string) =>
   fc.record({
     firstName: fc.constantFrom('Ada', 'Grace'),
     lastName: fc.constantFrom('', 'Lovelace', 'Hopper'),
     email: fc.constantFrom('a', 'A', 'b', 'é', 'e\u0301', 'É', 'c').map((name) => `${name}${domain}`),
     profileImageUrl: fc.constantFrom('', 'https://a.example/1', 'https://a.example/2'),
-    attributes: fc.constantFrom<JsonObject>({}, { a: 1 }, { a: 2, b: [null] }),
+    attributes: fc.constantFrom<JsonObject>({}, { a: 1 }, { a: 2, b: [null] }, { b: {} }, { a: 1, b: [null] }),
   });
 
 describe('a merge', () => {
@@ -182,10 +196,10 @@ describe('a merge', () => {
   it('in every mode has the effect of the rows one after the other', async () => {
     await fc.assert(
       fc.asyncProperty(
-        fc.constantFrom(...conflictModes),
+        fc.constantFrom(...modes),
         fc.array(fieldsArbitrary(''), { maxLength: 4 }),
         fc.array(fieldsArbitrary(''), { maxLength: 12 }),
-        async (onConflict, there, imported) => {
+        async (mode, there, imported) => {
           const domain = someDomain();
           const at = (list: readonly UserFields[]) =>
             list.map((fields) => ({ ...fields, email: `${fields.email}${domain}` }));
@@ -196,11 +210,11 @@ describe('a merge', () => {
           );
           const before = await stored(domain);
           const rows = at(imported);
-          const { after, counts } = expected(old, rows, onConflict);
+          const { after, counts } = expected(old, rows, mode);
 
-          expect(await preview(rows, onConflict)).toEqual(counts);
+          expect(await preview(rows, mode)).toEqual(counts);
           expect(await stored(domain)).toEqual(before);
-          expect(await merge(rows, onConflict)).toEqual({ ...counts, committed: true });
+          expect(await merge(rows, mode)).toEqual({ ...counts, committed: true });
 
           const users = await stored(domain);
           expect(new Map([...users].map(([key, { fields }]) => [key, fields]))).toEqual(after);
@@ -216,12 +230,12 @@ describe('a merge', () => {
           }
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 100 },
     );
   });
 
   it('without rows does nothing', async () => {
-    for (const onConflict of conflictModes) {
+    for (const onConflict of modes) {
       const nothing = { created: 0, updated: 0, skipped: 0, taken: 0, takenRows: [] };
       expect(await preview([], onConflict)).toEqual(nothing);
       expect(await merge([], onConflict, true)).toEqual({ ...nothing, committed: true });
@@ -270,6 +284,45 @@ describe('a merge', () => {
     expect(await merge(rows, 'update', true)).toMatchObject({ created: 1, updated: 4999, skipped: 0 });
     const [user] = (await stored(domain)).values();
     expect(user).toMatchObject({ version: 1, last_name: 'First', attributes: '{"index": 4999}' });
+  });
+
+  it('leaves out rows that would give a user too many attributes', async () => {
+    const domain = someDomain();
+    const text = (kilobytes: number) => 'x'.repeat(kilobytes * 1024);
+    const row = (name: string, attributes: JsonObject) => someFields({ email: `${name}${domain}`, attributes });
+    await merge([row('a', { old: text(10) }), row('b', { old: text(10) })], 'reject');
+    const rows = [
+      row('a', { new: text(5) }),
+      row('b', { new: text(7) }),
+      // Each is valid alone.
+      ...Array.from({ length: 300 }, (_, index) => row('c', { [`key${index}`]: text(15) })),
+      row('d', { list: Array.from({ length: 8_000 }, () => 1) }),
+      row('d', { more: 1 }),
+      row('b', { old: '', new: text(10) }),
+    ];
+    await staged(rows, async (staging) => {
+      const refused = await staging.mergeAttributes(validateAttributes, attributesBytesMax);
+      const description = 'must have at most 16384 bytes as compact JSON';
+      // The last row of b counts together with the refused one.
+      const refusedRows = [1, ...Array.from({ length: 299 }, (_, index) => 3 + index)];
+      expect(refused).toEqual(refusedRows.map((number) => ({ row: number, description })));
+      expect(await staging.merge('update', false)).toMatchObject({ created: 2, updated: 3, skipped: 0 });
+    });
+    const sizes = [...(await stored(domain)).values()].map(({ fields }) => Object.keys(fields.attributes).length);
+    expect(sizes.toSorted()).toEqual([1, 2, 2, 2]);
+  });
+
+  it('takes linear time for many rows that add attributes to one user', async () => {
+    const domain = someDomain();
+    const rows = Array.from({ length: 8_000 }, (_, index) =>
+      someFields({ email: `many${domain}`, attributes: { [`key${index}`]: 'some text' } }),
+    );
+    await staged(rows, async (staging) => {
+      const refused = await staging.mergeAttributes(validateAttributes, attributesBytesMax);
+      expect(refused.length).toBeGreaterThan(7_000);
+      const kept = rows.length - refused.length;
+      expect(await staging.merge('update', false)).toMatchObject({ created: 1, updated: kept - 1 });
+    });
   });
 
   it('leaves nothing staged behind if the service is killed or the call is cancelled', async () => {
@@ -413,11 +466,11 @@ describe('a merge with concurrent writes', () => {
         email: Math.random() < 0.5 ? email : email.toUpperCase(),
         lastName: randomBytes(2).toString('hex'),
       });
-    const imports = conflictModes.flatMap((onConflict) =>
+    const imports = modes.flatMap((mode) =>
       [0, 1].map(async () => {
         for (let round = 0; round < 5; round++) {
           const rows = [...shuffled(), ...shuffled()].map(someone);
-          const { created, updated, skipped, taken, committed } = await merge(rows, onConflict);
+          const { created, updated, skipped, taken, committed } = await merge(rows, mode);
           expect(committed).toBe(true);
           expect(created + updated + skipped + taken).toBe(rows.length);
         }

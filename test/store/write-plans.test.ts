@@ -120,15 +120,15 @@ async function importPlans(session: Session): Promise<[name: string, shape: stri
   await add('import, rows not inserted', findRowsNotInserted, [100]);
   await session.query(analyzeStagedUsers);
   await add('import, taken rows', findTakenRows, [100]);
-  await add('import, all steps', createSteps('all'));
-  await add('import, repeated steps', createSteps('repeated'));
-  await session.query(createSteps('repeated'));
+  await add('import, all steps', createSteps('all', 'replace'));
+  await add('import, repeated steps', createSteps('repeated', 'replace'));
+  await session.query(createSteps('repeated', 'replace'));
   await session.query(analyzeSteps);
   await add('import, join repeated rows', joinRepeatedRows);
   await session.query(joinRepeatedRows);
   await add('import, lock users', lockExistingUsers);
-  await add('import, count steps', countSteps);
-  await add('import, upsert', upsertStagedUsers, [false, ...author]);
+  await add('import, count steps', countSteps('replace'));
+  await add('import, upsert', upsertStagedUsers('replace'), [false, ...author]);
   return plans;
 }
 

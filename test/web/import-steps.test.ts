@@ -91,6 +91,19 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     expectNoFaults();
   });
 
+  it('updates users without the attributes that the file does not have', async () => {
+    const attributes = { level: 7, skills: ['SQL'], city: 'Oslo' };
+    await site.app.client.createUser({ user: { firstName: 'Ada', email: 'ada@example.com', attributes } });
+    const { page, expectNoFaults } = await open();
+    await choose(page, 'First name,Email,city\nAda,ada@example.com,Paris\n');
+    await dialog(page).getByLabel('If an email is taken').selectOption('Update the user who has the email');
+    await button(page, 'Check').click();
+    await button(page, 'Import 1 user').click();
+    await dialog(page).getByText('The import is complete.').waitFor();
+    expect(await all()).toMatchObject([{ attributes: { ...attributes, city: 'Paris' } }]);
+    expectNoFaults();
+  });
+
   it('adds the columns that match no field as attributes, also under other names', async () => {
     const { page, expectNoFaults } = await open();
     await choose(page, 'First name,E-Mail,Team,Cost centre,id\nAda,ada@example.com,ops,7,x\n');

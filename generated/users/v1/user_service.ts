@@ -228,6 +228,12 @@ export interface ImportOptions {
   keepGoing: boolean;
   /** Checks everything and writes nothing. */
   validateOnly: boolean;
+  /**
+   * With ON_CONFLICT_UPDATE: keep the attributes of the user whose keys the row does not set. If false, the attributes of
+   * the row replace all of them, unless the row has none. The server rejects a row if the user would have more attributes
+   * than User.attributes allows.
+   */
+  mergeAttributes: boolean;
 }
 
 /** The action for a row whose email is already in the directory, or in an earlier row of the same import. */
@@ -1472,7 +1478,7 @@ export const ImportUsersRequest: MessageFns<ImportUsersRequest> = {
 };
 
 function createBaseImportOptions(): ImportOptions {
-  return { onConflict: 0, keepGoing: false, validateOnly: false };
+  return { onConflict: 0, keepGoing: false, validateOnly: false, mergeAttributes: false };
 }
 
 export const ImportOptions: MessageFns<ImportOptions> = {
@@ -1485,6 +1491,9 @@ export const ImportOptions: MessageFns<ImportOptions> = {
     }
     if (message.validateOnly !== false) {
       writer.uint32(24).bool(message.validateOnly);
+    }
+    if (message.mergeAttributes !== false) {
+      writer.uint32(32).bool(message.mergeAttributes);
     }
     return writer;
   },
@@ -1526,6 +1535,14 @@ export const ImportOptions: MessageFns<ImportOptions> = {
             message.validateOnly = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.mergeAttributes = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1546,6 +1563,7 @@ export const ImportOptions: MessageFns<ImportOptions> = {
     message.onConflict = object.onConflict ?? 0;
     message.keepGoing = object.keepGoing ?? false;
     message.validateOnly = object.validateOnly ?? false;
+    message.mergeAttributes = object.mergeAttributes ?? false;
     return message;
   },
 };

@@ -1,26 +1,31 @@
 /**
- * Compares the attributes of a file with those of the directory: finds the key that a column means, counts the values that
- * become text although other users have another type, and writes a template with the keys that occur.
+ * Compares the attributes of a file with those of the directory: finds the key that a column means and the type of its cells,
+ * counts the values that become text although other users have another type, and writes a template with the keys that occur.
  */
+import { type CellType, valueOfCell } from '../src/user-files/cell-types.js';
 import { type Column, matchHeader } from '../src/user-files/header.js';
 import { type AttributeType, isDate, isSameName } from './attributes.js';
 import { formatLine } from './csv-line.js';
 import type { Directory } from './directory.js';
 import { readNewestUsers } from './newest-users.js';
 import { frequentAttributes, type KnownAttributes } from './use-attribute-types.js';
-import type { JsonValue } from './user-fields.js';
 
 // An import must not wait long for suggestions.
 const timeoutMs = 3_000;
 const templateKeysMax = 10;
+/** Rarer attributes may be mistakes, or of no use to others. */
+const templateShareMin = 0.1;
 
 export const attributePrefix = 'attributes.';
 
-/** The attributes of the newest users that the caller may write, the most frequent first. Empty if the call fails. */
-export async function readKnownAttributes(directory: Directory): Promise<KnownAttributes> {
+/**
+ * The attributes of the newest users that the caller may write, the most frequent first. Leaves out those that a smaller share
+ * of the users have. Empty if the call fails.
+ */
+export async function readKnownAttributes(directory: Directory, shareMin = 0): Promise<KnownAttributes> {
   if (!directory.may('listUsers')) return new Map();
   try {
-    const known = frequentAttributes(await readNewestUsers(directory, AbortSignal.timeout(timeoutMs)));
+    const known = frequentAttributes(await readNewestUsers(directory, AbortSignal.timeout(timeoutMs)), shareMin);
     return new Map([...known].filter(([key]) => !directory.caller.protectedAttributes.has(key)));
   } catch {
     return new Map();
@@ -47,14 +52,14 @@ export function withKnownKeys(columns: readonly Column[], known: KnownAttributes
     );
 }
 
-/** The types that are not text, with a name and an example of a value. */
+/** The types that are not text, with a name, an example of a cell, and how to write a value. */
 const otherTypes = {
-  number: { name: 'a number', example: 3 },
-  boolean: { name: '“Yes” or “No”', example: true },
-  date: { name: 'a date', example: '2026-02-28' },
-  list: { name: 'a list', example: ['first', 'second'] },
-  json: { name: 'JSON', example: {} },
-} as const satisfies Partial<Record<AttributeType, { name: string; example: JsonValue }>>;
+  number: { name: 'a number', example: '3', advice: 'Write numbers as 3 or 1234.5.' },
+  boolean: { name: '“Yes” or “No”', example: 'yes', advice: 'Write yes or no.' },
+  date: { name: 'a date', example: '2026-02-28', advice: 'Write dates as 2026-02-28.' },
+  list: { name: 'a list', example: '["first","second"]', advice: 'Write lists as ["first","second"].' },
+  json: { name: 'JSON', example: undefined, advice: undefined },
+} as const satisfies Partial<Record<AttributeType, object>>;
 type OtherType = keyof typeof otherTypes;
 
 function otherTypeOf(known: KnownAttributes, key: string): OtherType | undefined {
@@ -62,9 +67,20 @@ function otherTypeOf(known: KnownAttributes, key: string): OtherType | undefined
   return type !== undefined && Object.hasOwn(otherTypes, type) ? (type as OtherType) : undefined;
 }
 
-/** Whether attributes.KEY can be a column for values of this type: an import turns its cells into texts. */
-function isText(type: AttributeType | undefined): boolean {
-  return type === undefined || !Object.hasOwn(otherTypes, type) || type === 'date';
+/** The type to which an import converts the cells of a column for an attribute of this type. */
+function cellTypeOf(type: AttributeType | undefined): CellType | undefined {
+  // On the page, a list of other values than texts is JSON.
+  if (type === 'json') return 'list';
+  return type === 'number' || type === 'boolean' || type === 'list' ? type : undefined;
+}
+
+/** Gives each column for one attribute the type that most other users have. */
+export function withTypes(columns: readonly Column[], known: KnownAttributes): readonly Column[] {
+  return columns.map((column) => {
+    if (!column.field.startsWith(attributePrefix)) return column;
+    const type = cellTypeOf(known.get(column.field.slice(attributePrefix.length)));
+    return type === undefined ? column : { ...column, type };
+  });
 }
 
 /** Whether a value is a text although it should have this type. */
@@ -72,20 +88,23 @@ function isStray(value: unknown, type: OtherType): value is string {
   return typeof value === 'string' && !(type === 'date' && isDate(value));
 }
 
-/** The type of a column for one attribute, as far as its first cells show it. */
-export interface CellType {
+/** Describes the values that the cells of a column for one attribute become, as far as its first cells show it. */
+export interface CellNote {
   readonly text: string;
-  /** Whether other users have another type. */
+  /** Whether some do not get the type that other users have. */
   readonly isStray: boolean;
 }
 
-export function cellTypeOf(key: string, cells: readonly string[], known: KnownAttributes): CellType {
+export function cellNoteOf(key: string, cells: readonly string[], known: KnownAttributes): CellNote {
   const filled = cells.filter((cell) => cell !== '');
   const type = otherTypeOf(known, key);
-  if (type !== undefined && (filled.length === 0 ? type !== 'date' : filled.some((cell) => isStray(cell, type)))) {
-    const some = filled.some((cell) => !isStray(cell, type)) ? 'Some cells are imported as text' : 'Imported as text';
+  const cellType = cellTypeOf(type);
+  const strays = type === undefined ? [] : filled.filter((cell) => isStray(valueOfCell(cell, cellType), type));
+  if (type !== undefined && (strays.length > 0 || (type === 'json' && filled.length === 0))) {
+    const some = strays.length < filled.length ? 'Some cells are imported as text' : 'Imported as text';
     return { text: `${some}, but other users have ${otherTypes[type].name}.`, isStray: true };
   }
+  if (cellType !== undefined) return { text: `Imported as ${otherTypes[cellType].name}.`, isStray: false };
   const isDates = filled.length > 0 && filled.every(isDate);
   return { text: isDates ? 'Imported as a date.' : 'Imported as text.', isStray: false };
 }
@@ -127,36 +146,34 @@ export function typeName({ type }: StrayTexts): string {
 
 /** Says how to write the values, so that they get the type that other users have. */
 export function adviceFor(all: readonly StrayTexts[]): string {
-  const advice: string[] = [];
-  if (all.some(({ type }) => type === 'date')) advice.push(`Write dates as ${otherTypes.date.example}.`);
-  const inJson = all.find(({ type }) => !isText(type));
-  if (inJson !== undefined) {
-    const example = JSON.stringify({ [inJson.key]: otherTypes[inJson.type].example });
-    advice.push(
-      `A column for one attribute always becomes text. For other types, use a column “attributes” with JSON, such as ${example}.`,
-    );
-  }
-  return advice.join(' ');
+  const advice = all.map(({ key, type }) => {
+    const inJson = `Write JSON in a column “attributes”, such as ${JSON.stringify({ [key]: {} })}.`;
+    return [type, otherTypes[type].advice ?? inJson] as const;
+  });
+  // A cell would have been converted.
+  const isQuoted = all.some(({ type, firstText }) => valueOfCell(firstText, cellTypeOf(type)) !== firstText);
+  const quotes = isQuoted ? ['In JSON, write numbers, true, false and lists without quotes around them.'] : [];
+  // Each type once.
+  return [...new Map(advice).values(), ...quotes].join(' ');
+}
+
+export async function readTemplate(directory: Directory): Promise<string> {
+  return templateOf(await readKnownAttributes(directory, templateShareMin));
 }
 
 /** A CSV file with the columns of an import and one example row. It contains no values of users. */
 export function templateOf(known: KnownAttributes): string {
   const isColumn = (key: string) => matchHeader([attributePrefix + key])[0]?.field === attributePrefix + key;
-  const keys = [...known.keys()].slice(0, templateKeysMax);
-  const texts = keys.filter((key) => isText(known.get(key)) && isColumn(key));
-  const others = keys.filter((key) => !isText(known.get(key)));
-  const header = ['first_name', 'last_name', 'email', ...texts.map((key) => attributePrefix + key)];
-  const cells = ['Ada', 'Lovelace', 'ada.lovelace@example.com', ...texts.map((key) => exampleOf(known.get(key)))];
-  if (others.length > 0) {
-    header.push('attributes');
-    const examples = others.map((key) => [key, otherTypes[otherTypeOf(known, key) ?? 'json'].example]);
-    cells.push(JSON.stringify(Object.fromEntries(examples)));
-  }
+  // A cell of a column for one attribute cannot be an object.
+  const keys = [...known.keys()].filter((key) => known.get(key) !== 'json' && isColumn(key)).slice(0, templateKeysMax);
+  const header = ['first_name', 'last_name', 'email', ...keys.map((key) => attributePrefix + key)];
+  const cells = ['Ada', 'Lovelace', 'ada.lovelace@example.com', ...keys.map((key) => exampleOf(known, key))];
   // Excel reads a CSV file as UTF-8 only if it begins with a byte order mark.
   return `\ufeff${formatLine(header)}${formatLine(cells)}`;
 }
 
-function exampleOf(type: AttributeType | undefined): string {
-  if (type === 'date') return otherTypes.date.example;
-  return type === 'link' ? 'https://example.com' : 'Example';
+function exampleOf(known: KnownAttributes, key: string): string {
+  const type = otherTypeOf(known, key);
+  const example = type && otherTypes[type].example;
+  return example ?? (known.get(key) === 'link' ? 'https://example.com' : 'Example');
 }

@@ -9,7 +9,7 @@ import type { Directory } from './directory.js';
 import { DiscardQuestion, useDiscardQuestion } from './discard-question.js';
 import { download } from './export-users.js';
 import { formatCount } from './format.js';
-import { readKnownAttributes, templateOf } from './import-attributes.js';
+import { readTemplate } from './import-attributes.js';
 import { ImportChooser } from './import-chooser.js';
 import { validatePreview } from './import-file.js';
 import type { OnTaken } from './import-messages.js';
@@ -143,8 +143,7 @@ function Content({ step, steps: { choose, setStep }, directory }: ContentProps) 
 }
 
 async function downloadTemplate(directory: Directory): Promise<void> {
-  const text = templateOf(await readKnownAttributes(directory));
-  download(new Blob([text], { type: 'text/csv' }), 'users-template.csv');
+  download(new Blob([await readTemplate(directory)], { type: 'text/csv' }), 'users-template.csv');
 }
 
 interface ButtonsProps {

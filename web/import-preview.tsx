@@ -7,7 +7,7 @@ import type { Column } from '../src/user-files/header.js';
 import { similarKey } from './attributes.js';
 import { EncodingSelect } from './encoding-select.js';
 import { formatBytes, formatCount } from './format.js';
-import { attributePrefix, cellTypeOf } from './import-attributes.js';
+import { attributePrefix, cellNoteOf } from './import-attributes.js';
 import { attributeKeyOf, type FilePreview, withAttributes } from './import-file.js';
 import type { OnTaken } from './import-messages.js';
 import type { KnownAttributes } from './use-attribute-types.js';
@@ -204,7 +204,7 @@ interface AttributeNoteProps extends Pick<ColumnSelectProps, 'cells' | 'known'> 
 
 /** Says what the cells become, and whether the attribute may be a second spelling of another one. */
 function AttributeNote({ id, attribute, cells, known }: AttributeNoteProps) {
-  const { text, isStray } = cellTypeOf(attribute, cells, known);
+  const { text, isStray } = cellNoteOf(attribute, cells, known);
   return (
     <div id={id} class="column-note">
       <SimilarKey value={attribute} known={known} />

@@ -71,8 +71,9 @@ async function firstUsers(directory: Directory, target: BulkTarget, signal: Abor
   return [];
 }
 
-/** The attributes that most users have are the first. */
-export function frequentAttributes(users: readonly User[]): KnownAttributes {
-  const sorted = [...usedAttributes(users)].sort(([, a], [, b]) => b.count - a.count);
+/** The attributes that most users have are the first. Those that a smaller share of the users have are left out. */
+export function frequentAttributes(users: readonly User[], shareMin = 0): KnownAttributes {
+  const frequent = [...usedAttributes(users)].filter(([, { count }]) => count >= shareMin * users.length);
+  const sorted = frequent.sort(([, a], [, b]) => b.count - a.count);
   return new Map(sorted.map(([key, { type }]) => [key, type]));
 }

@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { UnreadableFile, WrongEncoding } from '../src/user-files/file-text.js';
 import type { Directory } from './directory.js';
-import { readKnownAttributes } from './import-attributes.js';
+import { readKnownAttributes, withTypes } from './import-attributes.js';
 import { initialState } from './import-batch.js';
 import { type CheckReport, checkImport } from './import-check.js';
 import type { ChooseProblem } from './import-chooser.js';
@@ -126,8 +126,8 @@ export function useImport({ directory, onTaken, onImported }: ImportOptions) {
   };
 }
 
-function fileOf({ file, delimiter, encoding, columns }: FilePreview): ImportFile {
-  return { file, delimiter, encoding: encoding || undefined, columns };
+function fileOf({ file, delimiter, encoding, columns, known }: FilePreview): ImportFile {
+  return { file, delimiter, encoding: encoding || undefined, columns: withTypes(columns, known) };
 }
 
 export function corrected(report: ImportReport, corrections: Corrections): ImportReport {

@@ -8,6 +8,7 @@ import type { DeepPartial, User } from '../client/index.js';
 import { userFields, writableFields, writablePaths } from '../fields.js';
 import { inexactNumberText } from '../json.js';
 import { safeJson } from '../safe-text.js';
+import { type CellType, valueOfCell } from './cell-types.js';
 import { hasInfinity, isObject, readJson } from './read-json.js';
 
 /** The reason why a row was rejected. `field` is empty if the whole row is invalid. */
@@ -44,7 +45,7 @@ type Field = (typeof writableFields)[number]['name'];
 const namesByPath = new Map<string, Field>(writableFields.map(({ path, name }) => [path, name]));
 
 /** The target of a value: a field, one attribute, or nothing. Undefined if the name is unknown. */
-export type Target = { field: Field } | { attribute: string } | 'ignored' | undefined;
+export type Target = { field: Field } | { attribute: string; type?: CellType } | 'ignored' | undefined;
 
 export interface ColumnOptions {
   /** From `--column`: maps names in the file to fields. */
@@ -89,12 +90,12 @@ export function createUserDraft() {
   let problem: RowProblem | undefined;
 
   return {
-    /** Sets the text of a cell: JSON for `attributes`, otherwise the value itself. */
+    /** Sets the text of a cell: JSON for `attributes`, a value of the column's type for one attribute, or else the text. */
     setText(target: Target, text: string): void {
       if (text === '' || target === undefined || target === 'ignored') return;
-      const isJson = !('attribute' in target) && target.field === 'attributes';
+      if ('attribute' in target) this.setValue(target, valueOfCell(text, target.type));
       // A cell with the text `null` is invalid. A JSON member that is null is unset.
-      this.setValue(target, isJson ? (readJson(text) ?? undefined) : text);
+      else this.setValue(target, target.field === 'attributes' ? (readJson(text) ?? undefined) : text);
     },
     /** Sets a JSON value. null means unset. */
     setValue(target: Target, value: unknown): void {

@@ -4,6 +4,7 @@
  * The web page imports this file, so it must not import Node modules.
  */
 import { textFields, writablePaths } from '../fields.js';
+import type { CellType } from './cell-types.js';
 import { errorColumns, ignoredFields, type Target, targetOfField } from './columns.js';
 
 export interface Column {
@@ -12,6 +13,8 @@ export interface Column {
   readonly field: string;
   /** Whether it is not imported because clients cannot write the field, as in an export. */
   readonly isIgnored: boolean;
+  /** The type of the cells, if the field is attributes.KEY. A cell that does not have it stays a text, as all do by default. */
+  readonly type?: CellType;
 }
 
 export const requiredFields: readonly string[] = textFields
@@ -102,7 +105,10 @@ export function findColumns(names: readonly string[], name: string): number[] {
 
 /** The targets of the cells under each column. */
 export function targetsOf(columns: readonly Column[]): Target[] {
-  return columns.map(({ field }) => (field === '' ? 'ignored' : targetOfField(field)));
+  return columns.map(({ field, type }) => {
+    const target = field === '' ? 'ignored' : targetOfField(field);
+    return typeof target === 'object' && 'attribute' in target && type !== undefined ? { ...target, type } : target;
+  });
 }
 
 /** Returns the first field that several columns are for, with the indexes of these columns. */

@@ -7,7 +7,14 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { User } from '../../src/client/index.js';
 import { matchHeader } from '../../src/user-files/header.js';
 import { similarKey } from '../../web/attributes.js';
-import { adviceFor, cellTypeOf, createStrayTexts, templateOf, withKnownKeys } from '../../web/import-attributes.js';
+import {
+  adviceFor,
+  cellNoteOf,
+  createStrayTexts,
+  templateOf,
+  withKnownKeys,
+  withTypes,
+} from '../../web/import-attributes.js';
 import { withAttributes } from '../../web/import-file.js';
 import { frequentAttributes, type KnownAttributes } from '../../web/use-attribute-types.js';
 import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
@@ -21,6 +28,7 @@ const known: KnownAttributes = new Map([
   ['remote', 'boolean'],
   ['skills', 'list'],
   ['homepage', 'link'],
+  ['address', 'json'],
   ['', 'text'],
 ]);
 
@@ -35,6 +43,7 @@ describe('attributes that exist', () => {
       ['c', 'boolean'],
       ['z', 'null'],
     ]);
+    expect([...frequentAttributes(users, 0.5).keys()]).toEqual(['b']);
   });
 
   const fieldsOf = (header: string[], attributes = known) =>
@@ -85,16 +94,33 @@ describe('the cells of a column for an attribute', () => {
   it.each([
     ['department', ['a', ''], 'Imported as text.', false],
     ['new', ['2026-02-28'], 'Imported as a date.', false],
-    ['floor', ['3'], 'Imported as text, but other users have a number.', true],
-    ['floor', [''], 'Imported as text, but other users have a number.', true],
-    ['remote', ['true'], 'Imported as text, but other users have “Yes” or “No”.', true],
+    ['floor', ['3', ''], 'Imported as a number.', false],
+    ['floor', [''], 'Imported as a number.', false],
+    ['floor', ['3', 'n/a'], 'Some cells are imported as text, but other users have a number.', true],
+    ['floor', ['n/a', ''], 'Imported as text, but other users have a number.', true],
+    ['remote', ['true', 'No'], 'Imported as “Yes” or “No”.', false],
+    ['remote', ['maybe'], 'Imported as text, but other users have “Yes” or “No”.', true],
+    ['skills', ['["go"]', '[]'], 'Imported as a list.', false],
+    ['skills', ['go, rust'], 'Imported as text, but other users have a list.', true],
+    ['address', ['[1,2]'], 'Imported as a list.', false],
+    ['address', ['{}'], 'Imported as text, but other users have JSON.', true],
+    ['address', [''], 'Imported as text, but other users have JSON.', true],
     ['start-date', ['2026-02-28', ''], 'Imported as a date.', false],
     ['start-date', ['2026-02-28', '28.2.2026'], 'Some cells are imported as text, but other users have a date.', true],
     ['start-date', ['', ''], 'Imported as text.', false],
     ['homepage', ['none'], 'Imported as text.', false],
   ])('for %s: %j', (key, cells, text, isStray) => {
-    expect(cellTypeOf(key, cells, known)).toEqual({ text, isStray });
+    expect(cellNoteOf(key, cells, known)).toEqual({ text, isStray });
   });
+});
+
+it('a column gets the type that other users have', () => {
+  const header = ['email', 'attributes.floor', 'Remote', 'attributes.skills', 'attributes.address', 'attributes.new'];
+  const columns = withTypes(withKnownKeys(matchHeader(header), known), known);
+  expect(columns.map(({ type }) => type)).toEqual([undefined, 'number', 'boolean', 'list', 'list', undefined]);
+  expect(withTypes(matchHeader(['attributes.start-date', 'attributes.toString']), known)).toEqual(
+    matchHeader(['attributes.start-date', 'attributes.toString']),
+  );
 });
 
 describe('texts where other users have another type', () => {
@@ -109,7 +135,12 @@ describe('texts where other users have another type', () => {
       { key: 'start-date', type: 'date', rows: 2, firstRow: 4, firstText: 'soon' },
       { key: 'floor', type: 'number', rows: 1, firstRow: 2, firstText: '3' },
     ]);
-    expect(adviceFor(found.list())).toMatch(/^Write dates as 2026-02-28\. .*, such as \{"floor":3\}\.$/);
+    expect(adviceFor(found.list())).toBe(
+      'Write dates as 2026-02-28. Write numbers as 3 or 1234.5. In JSON, write numbers, true, false and lists without quotes around them.',
+    );
+    found.add(6, { address: 'here', floor: 'ground' });
+    expect(adviceFor(found.list())).toContain('Write JSON in a column “attributes”, such as {"address":{}}.');
+    expect(adviceFor(found.list().filter(({ type }) => type === 'date'))).toBe('Write dates as 2026-02-28.');
   });
 
   it('do not count inherited properties', () => {
@@ -120,10 +151,10 @@ describe('texts where other users have another type', () => {
 });
 
 describe('the template', () => {
-  it('has the attributes that occur: other types than text in a column of JSON', () => {
+  it('has a column for each attribute that a cell can contain', () => {
     expect(templateOf(known).split('\n')).toEqual([
-      '\ufefffirst_name,last_name,email,attributes.department,attributes.start-date,attributes.homepage,attributes',
-      'Ada,Lovelace,ada.lovelace@example.com,Example,2026-02-28,https://example.com,"{""floor"":3,""remote"":true,""skills"":[""first"",""second""]}"',
+      '\ufefffirst_name,last_name,email,attributes.department,attributes.floor,attributes.start-date,attributes.remote,attributes.skills,attributes.homepage',
+      'Ada,Lovelace,ada.lovelace@example.com,Example,3,2026-02-28,yes,"[""first"",""second""]",https://example.com',
       '',
     ]);
   });
@@ -229,31 +260,31 @@ describe.skipIf(browserMissing !== undefined)('attributes in an import on the pa
     const { page, expectAccessible, expectNoFaults } = await open();
     const rows = Array.from({ length: 200 }, (_, at) => `U${at},u${at}@example.com,,2026-02-28,"{""floor"":${at}}"`);
     rows[0] = 'U0,u0@example.com,,2026-02-28,"{""floor"":""ground""}"';
-    rows[4] = 'U4,u4@example.com,yes,n/a,';
+    rows[4] = 'U4,u4@example.com,maybe,n/a,';
+    rows[5] = 'U5,u5@example.com,YES,,';
     rows[6] = 'U6,u6@example.com,,28.2.2026,';
     await choose(page, `first_name,email,Remote,Start date,attributes\n${rows.join('\n')}\n`);
-    await dialog(page).getByText('Imported as text, but other users have “Yes” or “No”.').waitFor();
+    await dialog(page).getByText('Imported as “Yes” or “No”.').waitFor();
     await dialog(page).getByText('Imported as a date.').waitFor();
     await button(page, 'Check').click();
     await dialog(page).getByText('All rows can be imported, but some values differ in type').waitFor();
     expect(await dialog(page).locator('.stray-texts li').allTextContents()).toEqual([
       'startDate: 2 of 200 rows have a text where other users have a date, such as “n/a” in row 5.',
       'floor: 1 of 200 rows has a text where other users have a number, such as “ground” in row 1.',
-      'remote: 1 of 200 rows has a text where other users have “Yes” or “No”, such as “yes” in row 5.',
+      'remote: 1 of 200 rows has a text where other users have “Yes” or “No”, such as “maybe” in row 5.',
     ]);
-    await dialog(page)
-      .getByText(/Write dates as 2026-02-28\. .* such as {"floor":3}\./)
-      .waitFor();
+    await dialog(page).getByText('Write dates as 2026-02-28. Write numbers as 3 or 1234.5. Write yes or no.').waitFor();
     await expectAccessible();
     await button(page, 'Import 200 users').click();
     await dialog(page).getByText('The import is complete.').waitFor();
-    expect(await attributesOf('u4@example.com')).toEqual({ remote: 'yes', startDate: 'n/a' });
+    expect(await attributesOf('u4@example.com')).toEqual({ remote: 'maybe', startDate: 'n/a' });
+    expect(await attributesOf('u5@example.com')).toEqual({ remote: true });
     expectNoFaults();
   });
 
   it('fit on a phone', async () => {
     const { page, expectAccessibleIn } = await open({ width: 390, height: 800 });
-    await choose(page, `first_name,email,Floor,Start date\nAda,ada@example.com,3,n/a-${'x'.repeat(80)}\n`);
+    await choose(page, `first_name,email,Floor,Start date\nAda,ada@example.com,ground,n/a-${'x'.repeat(80)}\n`);
     const isWide = () => dialog(page).evaluate((element) => element.scrollWidth > element.clientWidth);
     await field(page, 'Floor').waitFor();
     expect(await isWide()).toBe(false);
@@ -262,6 +293,24 @@ describe.skipIf(browserMissing !== undefined)('attributes in an import on the pa
     await dialog(page).getByText('the only row has a text where other users have a number').waitFor();
     expect(await isWide()).toBe(false);
     await expectAccessibleIn(['light', 'dark']);
+  });
+
+  it('keep their types if a rejected row is corrected in place', async () => {
+    const { page, expectNoFaults } = await open();
+    await choose(page, 'first_name,email,Floor,Remote\nAda,ada@example.com,7,no\nEva,nope,n/a,\n');
+    await dialog(page).getByText('Some cells are imported as text, but other users have a number.').waitFor();
+    await button(page, 'Check').click();
+    await dialog(page).getByText('floor: 1 of 2 rows has a text where other users have a number').waitFor();
+    await button(page, 'Import 1 user').click();
+    await dialog(page).getByText('but one row was rejected').waitFor();
+    await dialog(page).getByLabel('email in row 2').fill('eva@example.com');
+    await dialog(page).getByLabel('Floor in row 2').fill('-1.5');
+    await dialog(page).getByLabel('Remote in row 2').fill('true');
+    await button(page, 'Send again').click();
+    await dialog(page).getByText('The import is complete.').waitFor();
+    expect(await attributesOf('ada@example.com')).toEqual({ floor: 7, remote: false });
+    expect(await attributesOf('eva@example.com')).toEqual({ floor: -1.5, remote: true });
+    expectNoFaults();
   });
 
   it('that cannot be read change nothing', async () => {

@@ -309,6 +309,46 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
       expectNoFaults();
     });
 
+    it('change nothing if they are imported as they are, also with a column for each attribute', async () => {
+      const attributes = { level: 3, share: -0.25, remote: true, skills: ['a, "b"', 'c'], sizes: [1, [2]], team: '7' };
+      await site.app.client.batchCreateUsers({
+        users: [
+          { firstName: 'Ada', email: 'ada@example.com', attributes },
+          { firstName: 'Eva', email: 'eva@example.com', attributes: { ...attributes, level: 1e21, remote: false } },
+        ],
+      });
+      const before = await Array.fromAsync(site.app.client.exportAllUsers());
+      const exporting = await open('dialog=export');
+      await dialog(exporting.page).getByLabel('Format').selectOption('CSV, for a later import');
+      await button(exporting.page, 'All fields').click();
+      await dialog(exporting.page).getByLabel('Attributes, as JSON').uncheck();
+      for (const key of Object.keys(attributes)) {
+        await dialog(exporting.page).getByLabel(key, { exact: true }).check();
+      }
+      const text = await saved(exporting.page, () => button(exporting.page, 'Export').click());
+      expect(text.split('\n')[0]).toMatch(/,attributes\.level,.*,attributes\.team$/);
+
+      const { page, expectNoFaults } = await open('dialog=import');
+      await choose(page, text);
+      await dialog(page).getByLabel('If an email is taken').selectOption('Update the user who has the email');
+      expect((await dialog(page).locator('.column-note').allTextContents()).sort()).toEqual([
+        'Imported as a list.',
+        'Imported as a list.',
+        'Imported as a number.',
+        'Imported as a number.',
+        'Imported as text.',
+        'Imported as “Yes” or “No”.',
+      ]);
+      await button(page, 'Check').click();
+      await dialog(page).getByText('All rows can be imported.').waitFor();
+      expect(await counts(page)).toEqual({ 'To create': '0', 'To update': '0', 'To skip': '2', 'To reject': '0' });
+      await button(page, 'Import').click();
+      await dialog(page).getByText('The import is complete.').waitFor();
+      expect(await counts(page)).toEqual({ Created: '0', Updated: '0', Skipped: '2', Rejected: '0' });
+      expect(await Array.fromAsync(site.app.client.exportAllUsers())).toEqual(before);
+      expectNoFaults();
+    });
+
     it('are those of the list, searched or filtered', async () => {
       await site.app.client.batchCreateUsers({ users: odd });
       const filtered = await open(`dialog=export&filter=${encodeURIComponent('has(attributes.a)')}`);

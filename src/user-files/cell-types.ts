@@ -1,0 +1,35 @@
+/**
+ * Converts the cells of a column for one attribute to the type of the column. A column without a type contains texts.
+ *
+ * The web page imports this file, so it must not import Node modules.
+ */
+import { isExactNumber } from '../json.js';
+import { hasInfinity, readJson } from './read-json.js';
+
+export type CellType = 'number' | 'boolean' | 'list';
+
+const jsonNumber = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
+const booleans: ReadonlyMap<string, boolean> = new Map([
+  ['true', true],
+  ['yes', true],
+  ['false', false],
+  ['no', false],
+]);
+
+/** Returns the text itself if it is not a value of the type. Ignores white space around a value, as JSON does. */
+export function valueOfCell(text: string, type: CellType | undefined): unknown {
+  switch (type) {
+    case undefined:
+      return text;
+    case 'number': {
+      const literal = text.trim();
+      return jsonNumber.test(literal) && isExactNumber(literal) ? Number(literal) : text;
+    }
+    case 'boolean':
+      return booleans.get(text.trim().toLowerCase()) ?? text;
+    case 'list': {
+      const value = readJson(text);
+      return Array.isArray(value) && !hasInfinity(value) ? value : text;
+    }
+  }
+}

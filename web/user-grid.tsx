@@ -5,6 +5,7 @@
  */
 import { useEffect, useMemo } from 'preact/hooks';
 import { cardColumns, columnOf, defaultColumns, keysOf, minWidthOf, templateOf } from './columns.js';
+import { useFirstRowKey } from './first-row-key.js';
 import { useGridFocus } from './grid-focus.js';
 import { GridHead } from './grid-head.js';
 import { Row } from './grid-row.js';
@@ -56,6 +57,7 @@ export function UserGrid(props: UserGridProps) {
   const { onSelect, onSelectKey } = useRowSelection(list, selection);
   const { active, activate, focus, onFocus, onKeyDown } = useGridFocus(list, version, scroll, onOpen, onSelectKey);
   focusRef.current = focus;
+  useFirstRowKey(focus);
   useOpenRow(list.rowOf(openId), openId, activate, scroll.reveal);
   const columnIds = useColumnIds(settings, defaults, scroll.widthPx, isCards);
   const columns = useMemo(() => columnIds.flatMap((id) => columnOf(id) ?? []), [columnIds]);

@@ -214,6 +214,16 @@ describe.skipIf(browserMissing !== undefined)('the grid', () => {
     expectNoFaults();
   });
 
+  it('gets the focus with the arrow down if nothing has it', async () => {
+    const { page, expectNoFaults } = await open();
+    await page.keyboard.press('ArrowDown');
+    const focused = () => page.evaluate(() => document.activeElement?.getAttribute('data-row'));
+    expect(await focused()).toBe('0');
+    await page.keyboard.press('ArrowDown');
+    await expect.poll(focused, pollTimeout).toBe('1');
+    expectNoFaults();
+  });
+
   it('selects users with the keyboard', async () => {
     const { page, expectNoFaults } = await open();
     await page.locator('[data-id]').first().focus();

@@ -249,11 +249,16 @@ function useColumns(keys: readonly string[], inList: readonly string[]) {
       ];
   const asList = { label: 'As in the list', choose: () => setChoice({ isAsList: true, chosen: new Set(inList) }) };
   const all = { label: 'All fields', choose: () => setChoice({ isAsList: false, chosen: new Set(fieldPaths) }) };
+  const columns = [...fieldPaths.filter((path) => path !== 'attributes'), ...attributes];
+  const split = {
+    label: 'All, attributes as columns',
+    choose: () => setChoice({ isAsList: false, chosen: new Set(columns) }),
+  };
   return {
     groups,
     chosen: choice?.chosen ?? new Set(isAsList ? inList : fieldPaths),
     setChosen: (chosen: ReadonlySet<string>) => setChoice({ isAsList, chosen }),
-    presets: inList.length > 0 ? [asList, all] : [all],
+    presets: [...(inList.length > 0 ? [asList] : []), all, ...(attributes.length > 0 ? [split] : [])],
   };
 }
 
@@ -285,7 +290,7 @@ function ColumnChoice({ groups, chosen, presets, onChange }: ColumnChoiceProps) 
   return (
     <fieldset class="export-columns">
       <legend>Columns</legend>
-      <div class="line">
+      <div class="line wrap">
         {presets.map(({ label, choose }) => (
           <button key={label} type="button" class="button small" onClick={choose}>
             {label}

@@ -453,6 +453,9 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
       ...['ID', 'First name', 'Last name', 'Email', 'Image URL', 'Attributes, as JSON', 'Display name'],
       ...['Created', 'Updated', 'Etag'],
     ]);
+    await button(page, 'All, attributes as columns').click();
+    expect(await dialog(page).getByRole('checkbox', { name: 'team', exact: true }).isChecked()).toBe(true);
+    expect(await dialog(page).getByRole('checkbox', { name: 'Attributes, as JSON' }).isChecked()).toBe(false);
     await button(page, 'As in the list').click();
     expect((await checked()).slice(0, 3)).toEqual(['First name', 'Last name', 'Email']);
     expectNoFaults(/status of 400/);

@@ -66,7 +66,7 @@ export async function openReplicas(
 
 const unused = 'reads do not use the replica';
 
-/** Returns undefined if DATABASE_URL has only one host. */
+/** Returns undefined if DATABASE_URL has only one host, or if the role may not read what identifies the servers. */
 export async function startHostWatch(
   { database: { connectTimeoutMs } }: ServerConfig,
   { url }: PreparedDatabase,
@@ -74,10 +74,16 @@ export async function startHostWatch(
 ): Promise<HostWatch | undefined> {
   const urls = urlsOfHosts(url);
   if (urls.length < 2) return undefined;
+  const origin = await readLogOrigin(database).catch((error: unknown) => {
+    // The hosts are only compared to warn the operator.
+    log.warn({ error }, 'cannot find out whether several hosts of DATABASE_URL accept writes');
+    return undefined;
+  });
+  if (origin === undefined) return undefined;
   const timeoutMs = Math.min(probeTimeoutMs, connectTimeoutMs);
   const hosts = urls.map((hostUrl) => ({
     name: describeTarget(parsePostgresUrl(hostUrl)),
     probe: createServerProbe(hostUrl, timeoutMs),
   }));
-  return watchHosts({ hosts, origin: await readLogOrigin(database), log });
+  return watchHosts({ hosts, origin, log });
 }

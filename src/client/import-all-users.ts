@@ -50,8 +50,8 @@ export interface ImportAllUsersOptions {
   validateOnly?: boolean;
 
   /**
-   * With `update`: keeps the attributes of a user whose keys the row does not set. Without it, the attributes of a row
-   * replace all of them.
+   * With `update`: keeps each attribute of a user that the row does not set. Without it, the attributes of a row replace
+   * all of them.
    */
   mergeAttributes?: boolean;
 

@@ -12,6 +12,8 @@ export interface ServerState extends LogOrigin {
   /** As serverRun. */
   readonly run: string;
   readonly isStandby: boolean;
+  /** Whether it accepts no writes, also as a primary: default_transaction_read_only is on. */
+  readonly isReadOnly: boolean;
   /** The byte of the log. */
   readonly position: bigint;
   /** As logPosition() makes it. The timeline of a standby may be an older one than it has reached, but not a later one. */
@@ -27,6 +29,7 @@ export interface ServerProbe {
 interface StateRow extends LogOrigin {
   readonly run: string;
   readonly isStandby: boolean;
+  readonly isReadOnly: boolean;
   readonly position: string;
   readonly timeline: string;
 }
@@ -40,7 +43,8 @@ const stateText = `
   select system_identifier::pg_catalog.text as "systemId",
     (select oid::pg_catalog.text from pg_catalog.pg_database where datname = pg_catalog.current_database())
       as "databaseOid",
-    ${serverRun} as run, is_standby as "isStandby", pg_catalog.pg_wal_lsn_diff(
+    ${serverRun} as run, is_standby as "isStandby",
+    pg_catalog.current_setting('transaction_read_only') = 'on' as "isReadOnly", pg_catalog.pg_wal_lsn_diff(
     case when is_standby then coalesce(pg_catalog.pg_last_wal_replay_lsn(), '0/0')
       else pg_catalog.pg_current_wal_flush_lsn() end, '0/0')::pg_catalog.text as position,
     case when is_standby then (
@@ -81,9 +85,17 @@ export function createServerProbe(url: string, timeoutMs: number, mustBePrimary 
       if (row === undefined) throw new Error('The database returned no row.');
       // This ends the connection. A new one may lead to the new primary.
       if (mustBePrimary && row.isStandby) throw new Error('The server is a standby.');
-      const { systemId, databaseOid, run, isStandby, timeline } = row;
+      const { systemId, databaseOid, run, isStandby, isReadOnly, timeline } = row;
       const position = BigInt(row.position);
-      return { systemId, databaseOid, run, isStandby, position, logPosition: logPosition(timeline, position) };
+      return {
+        systemId,
+        databaseOid,
+        run,
+        isStandby,
+        isReadOnly,
+        position,
+        logPosition: logPosition(timeline, position),
+      };
     } catch (error) {
       connection = undefined;
       end(client);

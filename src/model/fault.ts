@@ -128,7 +128,7 @@ export function servesOnlyReads(): Fault {
   return new Fault('DATABASE_UNAVAILABLE', message);
 }
 
-/** Of a read. The server knows that it cannot reach the primary, so it does not try. */
+/** For calls that read. The server knows that it cannot reach the primary, so it does not try. */
 export function readNeedsPrimary(): Fault {
   return new Fault(
     'DATABASE_UNAVAILABLE',

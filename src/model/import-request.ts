@@ -20,7 +20,7 @@ export interface ImportOptions {
   /** Write the valid rows even if others are rejected. */
   keepGoing: boolean;
   validateOnly: boolean;
-  /** With `update`: keep the attributes of the user whose keys the row does not set. */
+  /** With `update`: keep each attribute of the user that the row does not set. */
   mergeAttributes: boolean;
 }
 

@@ -16,7 +16,7 @@ import {
   importErrorsMax,
 } from '../model/import-request.js';
 import { attributesBytesMax, validateAttributes, validateUser } from '../model/user.js';
-import { openStaging, type RefusedRow, type Staging } from '../store/import-users.js';
+import { openStaging, type Staging } from '../store/import-users.js';
 import type { StagedRow } from '../store/staged-rows.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import { createRowIds } from './user-ids.js';
@@ -40,11 +40,11 @@ export async function importUsers(
   await using staging = await openStaging(database, { takenRowsMax: importErrorsMax, author, onWritten }, signal);
   const { options, ...staged } = await stageAll(staging, parts, stallTimeoutMs);
   const { onConflict, keepGoing, validateOnly, mergeAttributes } = options;
-  const tooLarge =
+  const { refused, refusedRows } =
     mergeAttributes && onConflict === 'update'
-      ? await staging.mergeAttributes(validateAttributes, attributesBytesMax)
-      : [];
-  const rejected = staged.rejected + tooLarge.length;
+      ? await staging.mergeAttributes(isValidAttributes, attributesBytesMax)
+      : { refused: 0, refusedRows: [] };
+  const rejected = staged.rejected + refused;
   const isRefused = rejected > 0 && !keepGoing;
   const { taken, takenRows, ...counts } =
     validateOnly || isRefused
@@ -59,19 +59,17 @@ export async function importUsers(
   return {
     ...counts,
     rejected: rejected + taken,
-    errors: [...staged.errors, ...tooLarge.map(attributesError), ...takenErrors]
+    errors: [...staged.errors, ...refusedRows.map(attributesError), ...takenErrors]
       .sort((a, b) => a.row - b.row)
       .slice(0, importErrorsMax),
   };
 }
 
-function attributesError({ row, description }: RefusedRow): ImportError {
-  return {
-    row,
-    field: 'attributes',
-    reason: 'INVALID_FIELD',
-    message: `${description}, together with the user's other attributes`,
-  };
+const isValidAttributes = (attributes: unknown) => validateAttributes(attributes) === undefined;
+
+function attributesError(row: number): ImportError {
+  const message = `must have at most ${attributesBytesMax} bytes as compact JSON, together with the user's other attributes`;
+  return { row, field: 'attributes', reason: 'INVALID_FIELD', message };
 }
 
 // Postgres waits for the process several times for each piece of rows, so the pauses are short.

@@ -46,7 +46,7 @@ export function checkNewUsers(
   if (violations.length > 0) throw fieldForbidden(violations);
 }
 
-/** Rows that update existing users replace all their attributes, and nobody has checked what these users have. */
+/** For rows that replace all attributes of existing users. Nothing has checked whether these users have protected ones. */
 export function checkUpdatingRows(users: readonly Pick<UserToCreate, 'attributes'>[]): void {
   const violations = users.flatMap(({ attributes = {} }, index) =>
     Object.keys(attributes).length === 0

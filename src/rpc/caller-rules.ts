@@ -122,9 +122,12 @@ async function* checkedMessages(
   const isImport = call.method === 'ImportUsers';
   const pause = createPause();
   let updates = false;
+  let replaces = false;
   for await (const request of requests) {
     const conditions = remainingConditions(call, request);
-    updates ||= request.options?.onConflict === onConflictUpdate;
+    const { options } = request;
+    updates ||= options?.onConflict === onConflictUpdate;
+    replaces ||= options?.onConflict === onConflictUpdate && options.mergeAttributes !== true;
     // Nobody has checked the users that an import updates.
     if (conditions !== undefined && (!isImport || updates)) throw accessDenied();
     const { users = [] } = request;
@@ -136,7 +139,7 @@ async function* checkedMessages(
       }
     }
     checkNewUsers(users, call.caller.permissions, (index) => `users[${index}]`);
-    if (updates && call.caller.permissions.protectedAttributes.size > 0) checkUpdatingRows(users);
+    if (replaces && call.caller.permissions.protectedAttributes.size > 0) checkUpdatingRows(users);
     yield request;
   }
 }

@@ -78,43 +78,58 @@ export const findTakenRows = `
   )
   select (select count(*)::integer from taken), array(select row::integer from taken order by row limit $1)`;
 
-// Only this session finds them. Attributes of the maximum size take less than 100,000 bytes in jsonb. Above that, the sum
-// becomes null and stays so, because many rows of one user could otherwise take much space and time.
-export const createMergeFunctions = `
-  create function pg_temp.add_attributes(jsonb, jsonb) returns jsonb language sql immutable
-    as $$ select case when $1 = 'null' or pg_column_size($1) > 110000 then 'null' else $1 || $2 end $$;
-  create aggregate pg_temp.merged_attributes(jsonb) (sfunc = pg_temp.add_attributes, stype = jsonb, initcond = '{}')`;
+const repeatedKeys = 'select key from staged_users group by key having count(*) > 1';
 
-// Adds the attributes of previous rows with the same key to each row that sets attributes, so that the last one has all.
-export const mergeRepeatedAttributes = `
-  update staged_users set attributes = merged.attributes
-  from (
-    select row, pg_temp.merged_attributes(attributes) over (partition by key order by row) as attributes
-    from staged_users where key in (select key from staged_users group by key having count(*) > 1)
-  ) as merged
-  where staged_users.row = merged.row and staged_users.attributes <> '{}'`;
+// The attributes that the rows of one user set together: of each key the last value. They are null if they are far too large.
+// Sorts the pairs of keys and values, so it takes little memory for any number of rows.
+export const createMergedUsers = `
+  create temp table merged_users as
+  with repeated as (
+    select key, min(row) as first_row from staged_users group by key having count(*) > 1
+  ), pairs as (
+    select distinct on (first_row, pair.key) first_row, pair.key as name, pair.value
+    from repeated join staged_users using (key) cross join jsonb_each(attributes) as pair
+    order by first_row, pair.key, row desc
+  ), sizes as (
+    select first_row, sum(octet_length(name) + pg_column_size(value)) <= 400000 as fits from pairs group by first_row
+  )
+  select key, jsonb_object_agg(name, value) filter (where fits) as attributes
+  from repeated join sizes using (first_row) join pairs using (first_row) group by key`;
 
 /**
- * Opens a cursor over the rows that would give a user attributes of more than `bytesMax` bytes in Postgres' text. It has spaces, and
- * digits instead of exponents, so some of them are still valid as compact JSON. The text is null if they certainly are not.
+ * Opens a cursor over the keys of users that may have attributes of more than `bytesMax` bytes, with these attributes.
+ * Postgres' text has spaces, and digits instead of exponents, so some users are still valid. The text is null if it is far
+ * too large.
  */
-export const findLargeAttributes = (bytesMax: number) => `
-  declare large_attributes no scroll cursor with hold for
-  select row::integer, case when octet_length(merged) <= ${2 * bytesMax} or merged ~ '\\d{20}' then merged end
-  from (
-    select row, case when staged_users.attributes <> 'null' then
-        (coalesce(existing.attributes, '{}') || staged_users.attributes)::text
-      end as merged
-    from staged_users left join ${existingUser('staged_users', 'attributes')} on true
-    where staged_users.attributes <> '{}'
-  ) as rows
-  where merged is null or octet_length(merged) > ${bytesMax}
-  order by row`;
+export const findLargeUsers = (bytesMax: number) => `
+  declare merged_users_cursor no scroll cursor with hold for
+  select key, merged from (
+    select sums.key, (coalesce(existing.attributes, '{}') || sums.attributes)::text as merged
+    from (
+      select key, attributes from merged_users
+      union all
+      select key, attributes from staged_users where attributes <> '{}' and key not in (select key from merged_users)
+    ) as sums left join ${existingUser('sums', 'attributes')} on true
+    offset 0
+  ) as users
+  where merged is null or octet_length(merged) > ${bytesMax}`;
 
-/** At most 200 rows, because their texts are in memory together. */
-export const fetchLargeAttributes = 'fetch 200 from large_attributes';
+// Few, because the texts are in memory together.
+export const fetchLargeUsers = 'fetch 4 from merged_users_cursor';
+export const closeLargeUsers = 'close merged_users_cursor';
 
-export const deleteStagedRows = 'delete from staged_users where row = any($1)';
+export const createRefusedUsers = 'create temp table refused_users (key text collate "C" not null)';
+export const refuseUsers = 'insert into refused_users select unnest($1::text[])';
+
+// Deletes the rows that set attributes of refused users. Returns their number, and the first $1 of them.
+export const deleteRefusedRows = `
+  with removed as (
+    delete from staged_users using refused_users
+    where staged_users.key = refused_users.key and attributes <> '{}' returning row
+  ), forgotten as (
+    delete from merged_users using refused_users where merged_users.key = refused_users.key
+  )
+  select (select count(*)::integer from removed), array(select row::integer from removed order by row limit $1)`;
 
 /** Whether the attributes of a row are added to those of the user, instead of replacing them. */
 export type AttributesMode = 'merge' | 'replace';
@@ -123,37 +138,50 @@ export type AttributesMode = 'merge' | 'replace';
 // the previous row that sets the field has a different value. If no previous row sets it, the step keeps the value, so
 // that `countSteps` can compare it with the existing user's. Otherwise the value is null.
 //
-// Merged attributes contain those of the previous rows. The step has both, because only the user's own attributes show
-// whether the row changes them.
+// If attributes are merged, this applies to each key of them. Two users with the same hash would only be counted wrongly.
 export const createSteps = (rows: 'all' | 'repeated', attributes: AttributesMode) => {
   const isMerged = (name: string) => name === 'attributes' && attributes === 'merge';
   const changes = (name: string, unset: string) =>
-    isMerged(name) ? 'false' : `coalesce(${name} <> ${unset} and ${name}_before <> ${name}, false)`;
+    isMerged(name)
+      ? 'coalesce(pairs_change, false)'
+      : `coalesce(${name} <> ${unset} and ${name}_before <> ${name}, false)`;
   const values = (name: string, unset: string) =>
     isMerged(name)
-      ? `${name}, coalesce(${name}_before, ${unset}) as ${name}_before`
+      ? `case when is_single then attributes else first_pairs end as ${name}`
       : `case when ${name} <> ${unset} and ${name}_before is null then ${name} end as ${name}`;
+  const pairs = `
+  with pairs as (
+    select row, pair.key as name, pair.value,
+      lag(pair.value) over (partition by hashtextextended(staged.key, 0), pair.key order by row) as before
+    from staged_users as staged cross join jsonb_each(attributes) as pair where staged.key in (${repeatedKeys})
+  ), merged as (
+    select row, bool_or(before <> value) as pairs_change,
+      jsonb_object_agg(name, value) filter (where before is null) as first_pairs
+    from pairs group by row
+  )`;
   return `
-  create temp table import_steps as
+  create temp table import_steps as ${attributes === 'merge' ? pairs : ''}
   select key, is_first,
     ${fieldListWithUnset(changes, ' or ')} as changes,
     ${fieldListWithUnset(values)}
   from (
-    select key, ${fieldColumnNames}, row_number() over (partition by key order by row) = 1 as is_first,
+    select row, key, ${fieldColumnNames}, row_number() over (partition by key order by row) = 1 as is_first,
+      count(*) over (partition by key) = 1 as is_single,
       ${fieldListWithUnset((name, unset) => `lag(${name}) over (partition by key, ${name} = ${unset} order by row) as ${name}_before`)}
     from staged_users
-    ${rows === 'all' ? '' : 'where key in (select key from staged_users group by key having count(*) > 1)'}
-  ) as numbered`;
+    ${rows === 'all' ? '' : `where key in (${repeatedKeys})`}
+  ) as numbered ${attributes === 'merge' ? 'left join merged using (row)' : ''}`;
 };
 
 export const analyzeSteps = 'analyze import_steps (key, is_first)';
 
 export const countSteps = (attributes: AttributesMode) => {
-  const own = `coalesce(existing.attributes, '{}')`;
-  const changes = (name: string) =>
-    name === 'attributes' && attributes === 'merge'
-      ? `${own} || steps.attributes <> ${own} || steps.attributes_before`
-      : `steps.${name} is not null and steps.${name} is distinct from existing.${name}`;
+  const changes = (name: string) => {
+    if (name !== 'attributes' || attributes === 'replace')
+      return `steps.${name} is not null and steps.${name} is distinct from existing.${name}`;
+    const own = `coalesce(existing.${name}, '{}')`;
+    return `steps.${name} is not null and ${own} || steps.${name} <> ${own}`;
+  };
   return `
   select count(*) filter (where creates)::integer, count(*) filter (where not creates and changes)::integer
   from (
@@ -164,7 +192,14 @@ export const countSteps = (attributes: AttributesMode) => {
 };
 
 // Combines rows with the same key into one row. Each field has the last value that one of the rows sets.
-export const joinRepeatedRows = `
+export const joinRepeatedRows = (attributes: AttributesMode) => {
+  const isMerged = (name: string) => name === 'attributes' && attributes === 'merge';
+  const lastValue = (name: string) => (isMerged(name) ? 'merged.attributes' : `last_${name}.${name}`);
+  const lastRow = (name: string) =>
+    isMerged(name)
+      ? 'left join merged_users as merged on merged.key = sources.key'
+      : `left join staged_users as last_${name} on last_${name}.row = sources.${name}_row`;
+  return `
   with sources as (
     select key, min(row) as first_row, ${fieldListWithUnset((name, unset) => `max(row) filter (where ${name} <> ${unset}) as ${name}_row`)}
     from staged_users where key in (select key from import_steps where is_first) group by key
@@ -172,9 +207,10 @@ export const joinRepeatedRows = `
     delete from staged_users using sources where staged_users.key = sources.key
   )
   insert into staged_users (row, id, ${fieldColumnNames}, repeated)
-  select first.row, first.id, ${fieldList(({ name }) => `coalesce(last_${name}.${name}, first.${name})`)}, true
+  select first.row, first.id, ${fieldList(({ name }) => `coalesce(${lastValue(name)}, first.${name})`)}, true
   from sources join staged_users as first on first.row = sources.first_row
-    ${fieldList(({ name }) => `left join staged_users as last_${name} on last_${name}.row = sources.${name}_row`, '\n    ')}`;
+    ${fieldList(({ name }) => lastRow(name), '\n    ')}`;
+};
 
 // Locks the users in the order of their ids, as updates do.
 export const lockExistingUsers = `

@@ -6,6 +6,7 @@
 import type { Row } from '../database/columns.js';
 import type { Database } from '../database/database.js';
 import { isConnectionLost, isEmailTaken, lostRace } from '../database/errors.js';
+import { parseJson } from '../json.js';
 import type { ChangeAuthor } from '../model/change-author.js';
 import { Fault } from '../model/fault.js';
 import type { OnConflict } from '../model/import-request.js';
@@ -15,19 +16,21 @@ import {
   type AttributesMode,
   analyzeStagedUsers,
   analyzeSteps,
+  closeLargeUsers,
   countSteps,
-  createMergeFunctions,
+  createMergedUsers,
+  createRefusedUsers,
   createSteps,
-  deleteStagedRows,
-  fetchLargeAttributes,
-  findLargeAttributes,
+  deleteRefusedRows,
+  fetchLargeUsers,
+  findLargeUsers,
   findRowsNotInserted,
   findTakenRows,
   insertStagedUsers,
   insertStagedUsersSkippingTaken,
   joinRepeatedRows,
   lockExistingUsers,
-  mergeRepeatedAttributes,
+  refuseUsers,
   upsertStagedUsers,
 } from './import-statements.js';
 import { type StagedRow, StagedRows } from './staged-rows.js';
@@ -48,11 +51,6 @@ export interface StagingOptions {
   author?: ChangeAuthor;
   /** Called when users have been written, or may have been. */
   onWritten(): void;
-}
-
-export interface RefusedRow {
-  readonly row: number;
-  readonly description: string;
 }
 
 // After losing this many races to other transactions, a merge would probably lose the next one too.
@@ -105,39 +103,32 @@ export class Staging implements AsyncDisposable {
 
   /**
    * Adds the attributes of rows to those of the users, instead of replacing them. Call it after the last row, for an import
-   * that updates users. Leaves out the rows for which `validate` returns a violation of the attributes that a user would
-   * have, and returns them in ascending order.
+   * that updates users. Leaves out the rows that set attributes of users whose attributes `isValid` would refuse. Returns
+   * their number, and the first of them.
    *
-   * Somebody may add attributes to a user between this check and the merge. The user then has too many, but not more than
-   * twice the limit.
+   * Another call may add attributes to a user between this check and the merge. Then the user has more bytes than allowed,
+   * but at most twice as many.
    */
   async mergeAttributes(
-    validate: (attributes: unknown) => string | undefined,
+    isValid: (attributes: unknown) => boolean,
     bytesMax: number,
-  ): Promise<readonly RefusedRow[]> {
+  ): Promise<{ refused: number; refusedRows: readonly number[] }> {
     await this.stageInstead();
     await this.rows.flush();
     await this.rows.query(analyzeStagedUsers);
-    await this.rows.query(createMergeFunctions);
-    await this.rows.query(mergeRepeatedAttributes);
+    await this.rows.query(createMergedUsers);
     this.attributesMode = 'merge';
-    const refused: RefusedRow[] = [];
-    const tooLarge = `must have at most ${bytesMax} bytes as compact JSON`;
-    await this.rows.query(findLargeAttributes(bytesMax));
+    await this.rows.query(createRefusedUsers);
+    await this.rows.query(findLargeUsers(bytesMax));
     while (true) {
-      const found = (await this.rows.query(fetchLargeAttributes)) as [row: number, merged: string | null][];
+      const found = (await this.rows.query(fetchLargeUsers)) as [key: string, merged: string | null][];
       if (found.length === 0) break;
-      for (const [row, merged] of found) {
-        const description = merged === null ? tooLarge : validate(JSON.parse(merged));
-        if (description !== undefined) refused.push({ row, description });
-      }
+      const invalid = found.filter(([, merged]) => merged === null || !isValid(parseJson(merged)));
+      if (invalid.length > 0) await this.rows.query(refuseUsers, [invalid.map(([key]) => key)]);
     }
-    await this.rows.query('close large_attributes');
-    await this.rows.remove(
-      deleteStagedRows,
-      refused.map(({ row }) => row),
-    );
-    return refused;
+    await this.rows.query(closeLargeUsers);
+    const removed = await this.rows.removeBy(deleteRefusedRows, [this.options.takenRowsMax]);
+    return { refused: removed.count, refusedRows: removed.rows };
   }
 
   /** Returns what merge() would do, without writing. */
@@ -189,7 +180,7 @@ export class Staging implements AsyncDisposable {
     if (onConflict !== 'update') return;
     await this.rows.query(createSteps(steps, this.attributesMode));
     await this.rows.query(analyzeSteps);
-    if (steps === 'repeated') await this.rows.query(joinRepeatedRows);
+    if (steps === 'repeated') await this.rows.query(joinRepeatedRows(this.attributesMode));
   }
 
   /** Returns undefined if the merge must be tried again: it lost a race, or inserting all rows hit a taken email. */

@@ -73,11 +73,11 @@ export class StagedRows implements AsyncDisposable {
     return this.pieces.flush();
   }
 
-  /** Removes rows by their numbers, with a statement that takes them as its parameter. */
-  async remove(statement: string, rows: readonly number[]): Promise<void> {
-    if (rows.length === 0) return;
-    await this.query(statement, [rows]);
-    this.count -= rows.length;
+  /** Removes rows with a statement that returns how many it has removed, and the numbers of the first of them. */
+  async removeBy(statement: string, values: readonly unknown[]): Promise<{ count: number; rows: readonly number[] }> {
+    const [[count, rows] = []] = (await this.query(statement, values)) as [count: number, rows: number[]][];
+    this.count -= count ?? 0;
+    return { count: count ?? 0, rows: rows ?? [] };
   }
 
   /** Runs a statement on the tables `staged_users` and `import_steps` of this import. */
@@ -116,7 +116,10 @@ export class StagedRows implements AsyncDisposable {
    * not find another import's rows.
    */
   private named(statement: string): string {
-    return statement.replaceAll(/\b(?:staged_users|import_steps)\b/g, `$&_${this.name}`);
+    return statement.replaceAll(
+      /\b(?:staged_users|import_steps|merged_users|refused_users|merged_users_cursor)\b/g,
+      `$&_${this.name}`,
+    );
   }
 
   /**

@@ -13,7 +13,7 @@ export interface Column {
   readonly field: string;
   /** Whether it is not imported because clients cannot write the field, as in an export. */
   readonly isIgnored: boolean;
-  /** The type of the cells, if the field is attributes.KEY. A cell that does not have it stays a text, as all do by default. */
+  /** The type of the cells, if the field is attributes.KEY. A cell that does not have it stays text, which is the default. */
   readonly type?: CellType;
 }
 

@@ -93,7 +93,12 @@ const users = fc.array(user, { maxLength: 3 });
 const int32 = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
 const int64 = fc.integer({ min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER });
 const optional = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined });
-const options = fc.record({ onConflict: fc.nat(5), keepGoing: fc.boolean(), validateOnly: fc.boolean() });
+const options = fc.record({
+  onConflict: fc.nat(5),
+  keepGoing: fc.boolean(),
+  validateOnly: fc.boolean(),
+  mergeAttributes: fc.boolean(),
+});
 
 const messages: Record<Method, fc.Arbitrary<Record<string, unknown>>> = {
   createUser: fc.record({ user: optional(user), requestId: text }),
@@ -195,7 +200,12 @@ describe('a singular message that occurs twice', () => {
     expect(read('createUser', twice).user).toMatchObject({ firstName: 'Ada', email: 'ada@example.com' });
     expect(read('updateUser', twice).user).toMatchObject({ firstName: 'Ada', email: 'ada@example.com' });
     const options = Buffer.concat([field(1, varint(1, 2)), field(1, varint(2, 1))]);
-    expect(read('importUsers', options).options).toEqual({ onConflict: 2, keepGoing: true, validateOnly: false });
+    expect(read('importUsers', options).options).toEqual({
+      onConflict: 2,
+      keepGoing: true,
+      validateOnly: false,
+      mergeAttributes: false,
+    });
     const heartbeat = Buffer.concat([field(3, varint(1, 5)), field(3, varint(2, 7))]);
     expect(read('watchUsers', heartbeat).heartbeat).toEqual({ seconds: 5, nanos: 7 });
   });

@@ -40,9 +40,11 @@ async function staged<T>(rows: readonly UserFields[], work: (staging: Staging) =
 /** The values of OnConflict, and `update` with merged attributes. */
 type Mode = OnConflict | 'merge';
 
+const isValid = (attributes: unknown) => validateAttributes(attributes) === undefined;
+
 async function prepare(staging: Staging, mode: Mode): Promise<OnConflict> {
   if (mode !== 'merge') return mode;
-  expect(await staging.mergeAttributes(validateAttributes, attributesBytesMax)).toEqual([]);
+  expect(await staging.mergeAttributes(isValid, attributesBytesMax)).toEqual({ refused: 0, refusedRows: [] });
   return 'update';
 }
 
@@ -298,31 +300,42 @@ describe('a merge', () => {
       ...Array.from({ length: 300 }, (_, index) => row('c', { [`key${index}`]: text(15) })),
       row('d', { list: Array.from({ length: 8_000 }, () => 1) }),
       row('d', { more: 1 }),
-      row('b', { old: '', new: text(10) }),
+      row('b', { city: 'Berlin' }),
+      someFields({ email: `b${domain}`, firstName: 'Barbara', attributes: {} }),
     ];
     await staged(rows, async (staging) => {
-      const refused = await staging.mergeAttributes(validateAttributes, attributesBytesMax);
-      const description = 'must have at most 16384 bytes as compact JSON';
-      // The last row of b counts together with the refused one.
-      const refusedRows = [1, ...Array.from({ length: 299 }, (_, index) => 3 + index)];
-      expect(refused).toEqual(refusedRows.map((number) => ({ row: number, description })));
-      expect(await staging.merge('update', false)).toMatchObject({ created: 2, updated: 3, skipped: 0 });
+      const { refused, refusedRows } = await staging.mergeAttributes(isValid, attributesBytesMax);
+      // All rows of b and c that set attributes, so that nothing of a refused row is written.
+      expect(refused).toBe(302);
+      expect(refusedRows).toEqual([1, ...Array.from({ length: 99 }, (_, index) => 2 + index)]);
+      expect(await staging.merge('update', false)).toMatchObject({ created: 1, updated: 3, skipped: 0 });
     });
-    const sizes = [...(await stored(domain)).values()].map(({ fields }) => Object.keys(fields.attributes).length);
-    expect(sizes.toSorted()).toEqual([1, 2, 2, 2]);
+    const users = await stored(domain);
+    expect(users.get(`b${domain}`)?.fields).toMatchObject({ firstName: 'Barbara', attributes: { old: text(10) } });
+    const sizes = [...users.values()].map(({ fields }) => Object.keys(fields.attributes).length);
+    expect(sizes.toSorted()).toEqual([1, 2, 2]);
   });
 
-  it('takes linear time for many rows that add attributes to one user', async () => {
+  it('accepts attributes whose text in Postgres is much longer than compact JSON', async () => {
     const domain = someDomain();
-    const rows = Array.from({ length: 8_000 }, (_, index) =>
-      someFields({ email: `many${domain}`, attributes: { [`key${index}`]: 'some text' } }),
-    );
-    await staged(rows, async (staging) => {
-      const refused = await staging.mergeAttributes(validateAttributes, attributesBytesMax);
-      expect(refused.length).toBeGreaterThan(7_000);
-      const kept = rows.length - refused.length;
-      expect(await staging.merge('update', false)).toMatchObject({ created: 1, updated: kept - 1 });
+    const long = { small: Array.from({ length: 2_000 }, () => 1e-18), large: Array.from({ length: 80 }, () => 1e300) };
+    await merge([someFields({ email: `a${domain}`, attributes: long })], 'reject');
+    const row = (attributes: JsonObject) => someFields({ email: `a${domain}`, attributes });
+    expect(await merge([row({ city: 'Berlin' }), row({ level: 1 })], 'merge')).toMatchObject({ updated: 2 });
+    const [user] = (await stored(domain)).values();
+    expect(user?.fields.attributes).toEqual({ ...long, city: 'Berlin', level: 1 });
+  });
+
+  it('takes little memory and time for many rows that add attributes to one user', async () => {
+    const domain = someDomain();
+    const row = (attributes: JsonObject) => someFields({ email: `many${domain}`, attributes });
+    const distinct = Array.from({ length: 20_000 }, (_, index) => row({ [`key${index}`]: 'some text' }));
+    await staged(distinct, async (staging) => {
+      expect(await staging.mergeAttributes(isValid, attributesBytesMax)).toMatchObject({ refused: 20_000 });
     });
+    const large = row({ text: 'x'.repeat(16_000) });
+    const same = [large, ...Array.from({ length: 20_000 }, (_, index) => row({ a: index % 2 }))];
+    expect(await merge(same, 'merge')).toMatchObject({ created: 1, updated: 20_000 });
   });
 
   it('leaves nothing staged behind if the service is killed or the call is cancelled', async () => {

@@ -124,8 +124,8 @@ async function importPlans(session: Session): Promise<[name: string, shape: stri
   await add('import, repeated steps', createSteps('repeated', 'replace'));
   await session.query(createSteps('repeated', 'replace'));
   await session.query(analyzeSteps);
-  await add('import, join repeated rows', joinRepeatedRows);
-  await session.query(joinRepeatedRows);
+  await add('import, join repeated rows', joinRepeatedRows('replace'));
+  await session.query(joinRepeatedRows('replace'));
   await add('import, lock users', lockExistingUsers);
   await add('import, count steps', countSteps('replace'));
   await add('import, upsert', upsertStagedUsers('replace'), [false, ...author]);

@@ -229,9 +229,9 @@ export interface ImportOptions {
   /** Checks everything and writes nothing. */
   validateOnly: boolean;
   /**
-   * With ON_CONFLICT_UPDATE: keep the attributes of the user whose keys the row does not set. If false, the attributes of
-   * the row replace all of them, unless the row has none. The server rejects a row if the user would have more attributes
-   * than User.attributes allows.
+   * With ON_CONFLICT_UPDATE: keep each attribute of the user that the row does not set. If false, the attributes of the row
+   * replace all of them, unless the row has none. If a user would have larger attributes than User.attributes allows, the
+   * server rejects all rows that set attributes of this user.
    */
   mergeAttributes: boolean;
 }

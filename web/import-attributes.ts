@@ -7,12 +7,14 @@ import { type Column, matchHeader } from '../src/user-files/header.js';
 import { type AttributeType, isDate, isSameName } from './attributes.js';
 import { formatLine } from './csv-line.js';
 import type { Directory } from './directory.js';
+import { writePath } from './filter-chips.js';
 import { readNewestUsers } from './newest-users.js';
 import { frequentAttributes, type KnownAttributes } from './use-attribute-types.js';
 
 // An import must not wait long for suggestions.
 const timeoutMs = 3_000;
 const templateKeysMax = 10;
+const rareUsersMax = 300;
 /** Rarer attributes may be mistakes, or of no use to others. */
 const templateShareMin = 0.1;
 
@@ -27,6 +29,31 @@ export async function readKnownAttributes(directory: Directory, shareMin = 0): P
   try {
     const known = frequentAttributes(await readNewestUsers(directory, AbortSignal.timeout(timeoutMs)), shareMin);
     return new Map([...known].filter(([key]) => !directory.caller.protectedAttributes.has(key)));
+  } catch {
+    return new Map();
+  }
+}
+
+// A filter has at most 2048 characters.
+const filterMax = 1_800;
+
+/**
+ * Those of the attributes that some users have, even if none of the newest users has them. Otherwise an export of older
+ * users would become text when it is imported. Empty if the call fails.
+ */
+export async function readRareAttributes(directory: Directory, keys: readonly string[]): Promise<KnownAttributes> {
+  let filter = '';
+  for (const key of keys) {
+    const longer = `${filter}${filter === '' ? '' : ' || '}has(${writePath(['attributes', key])})`;
+    if (longer.length <= filterMax) filter = longer;
+  }
+  if (filter === '' || !directory.may('listUsers')) return new Map();
+  try {
+    const { users } = await directory.listUsers(
+      { filter, pageSize: rareUsersMax },
+      { signal: AbortSignal.timeout(timeoutMs) },
+    );
+    return new Map([...frequentAttributes(users)].filter(([key]) => keys.includes(key)));
   } catch {
     return new Map();
   }

@@ -35,13 +35,15 @@ export interface PreviewOptions {
   readonly encoding: string;
   /** Never rejects. */
   readonly known: Promise<KnownAttributes>;
+  /** Reads the attributes with these keys that some users have. */
+  readRare(keys: readonly string[]): Promise<KnownAttributes>;
   readonly signal: AbortSignal;
 }
 
 /** Reads the whole file. Throws UnreadableFile if it has no header. */
 export async function readPreview(
   file: File,
-  { encoding, known: reading, signal }: PreviewOptions,
+  { encoding, known: reading, readRare, signal }: PreviewOptions,
 ): Promise<FilePreview> {
   const decoded = readText(file, { encoding: encoding || undefined });
   const csv = await openCsv(decoded.text);
@@ -64,9 +66,19 @@ export async function readPreview(
   if (header === undefined) throw new UnreadableFile('it is empty; its first line must name the columns');
   const { delimiter } = csv;
   const encodingFound = decoded.encoding();
-  const known = await reading;
-  const columns = withEmail(withKnownKeys(matchHeader(header), known), samples);
+  const matched = matchHeader(header);
+  const newest = await reading;
+  const known = new Map([...newest, ...(await readRare(unknownKeys(matched, newest)))]);
+  const columns = withEmail(withKnownKeys(matched, known), samples);
   return { file, delimiter, encoding, encodingFound, columns, samples, rows, known, fault };
+}
+
+/** The keys of attributes that columns may mean, except those that are known. */
+function unknownKeys(columns: readonly Column[], known: KnownAttributes): string[] {
+  const isAttribute = ({ field, isIgnored }: Column) =>
+    !isIgnored && (field === '' || field.startsWith(attributePrefix));
+  const keys = columns.filter(isAttribute).map(attributeKeyOf);
+  return [...new Set(keys)].filter((key) => key !== '' && !known.has(key));
 }
 
 /** If no column is the email, but the first cells of exactly one unknown column all look like emails, this column is. */

@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { UnreadableFile, WrongEncoding } from '../src/user-files/file-text.js';
 import type { Directory } from './directory.js';
-import { readKnownAttributes, withTypes } from './import-attributes.js';
+import { readKnownAttributes, readRareAttributes, withTypes } from './import-attributes.js';
 import { initialState } from './import-batch.js';
 import { type CheckReport, checkImport } from './import-check.js';
 import type { ChooseProblem } from './import-chooser.js';
@@ -60,7 +60,8 @@ export function useImport({ directory, onTaken, onImported }: ImportOptions) {
     let next: ImportStep;
     try {
       const known = readKnownAttributes(directory);
-      next = { kind: 'preview', preview: await readPreview(file, { encoding, known, signal }) };
+      const readRare = (keys: readonly string[]) => readRareAttributes(directory, keys);
+      next = { kind: 'preview', preview: await readPreview(file, { encoding, known, readRare, signal }) };
     } catch (error) {
       const text = error instanceof UnreadableFile ? describeFault(error) : 'The file cannot be read.';
       const retry = error instanceof WrongEncoding ? { file, encoding } : undefined;

@@ -9,6 +9,8 @@ import { type SampledField, searchedPaths, sharesText, shareText, type UserSampl
 export interface FieldPickerProps {
   readonly sample: UserSample | undefined;
   onPick(path: FieldPath, kind: FieldKind, others?: readonly FieldPath[]): void;
+  /** Called for an attribute that the sample does not contain. */
+  onPickRare(path: FieldPath): void;
   onAdvanced(): void;
 }
 
@@ -16,7 +18,7 @@ interface Choice extends Option {
   pick(): void;
 }
 
-export function FieldPicker({ sample, onPick, onAdvanced }: FieldPickerProps) {
+export function FieldPicker({ sample, onPick, onPickRare, onAdvanced }: FieldPickerProps) {
   const [text, setText] = useState('');
   const attributes = (sample?.fields ?? []).filter(({ path }) => path[0] === 'attributes');
   const fromField = (field: FilterFieldInfo, group: string, detail?: string): Choice => ({
@@ -33,7 +35,7 @@ export function FieldPicker({ sample, onPick, onAdvanced }: FieldPickerProps) {
     ...attributes.filter(isWanted).map((field) => fromField(field, 'Attributes', shareText(field.count, sample))),
     ...searchChoice(attributes, text, onPick),
     ...otherFields.filter(isWanted).map((field) => fromField(field, 'Other fields')),
-    ...typedChoice(attributes, text, onPick),
+    ...typedChoice(attributes, text, onPickRare),
   ];
   return (
     <div class="field-picker">
@@ -66,7 +68,11 @@ function searchChoice(attributes: readonly SampledField[], text: string, onPick:
 }
 
 /** An attribute that the sample does not contain. A dot separates the keys of nested attributes. */
-function typedChoice(attributes: readonly SampledField[], text: string, onPick: FieldPickerProps['onPick']): Choice[] {
+function typedChoice(
+  attributes: readonly SampledField[],
+  text: string,
+  onPick: FieldPickerProps['onPickRare'],
+): Choice[] {
   const keys = text.trim().split('.');
   const isIncomplete = keys.some((key) => key.trim() === '');
   if (isIncomplete || attributes.some(({ path }) => path.slice(1).join('.') === keys.join('.'))) return [];
@@ -80,7 +86,7 @@ function typedChoice(attributes: readonly SampledField[], text: string, onPick: 
         </>
       ),
       group: 'Other fields',
-      pick: () => onPick(path, 'text'),
+      pick: () => onPick(path),
     },
   ];
 }

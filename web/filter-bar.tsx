@@ -7,14 +7,16 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import type { CallError } from './call-error.js';
 import { type ChipDraft, draftOf, draftOfColumn, newDraft } from './chip-draft.js';
 import { ChipEditor } from './chip-editor.js';
+import { attributeColumnId } from './columns.js';
 import type { Directory } from './directory.js';
 import { ExpressionField } from './expression-field.js';
 import { FieldPicker } from './field-picker.js';
-import { type Chip, isSamePath, writeChips } from './filter-chips.js';
+import { type Chip, type FieldPath, isSamePath, writeChips } from './filter-chips.js';
 import { chipText, chipTexts, labelOfField } from './filter-fields.js';
 import { chipAt, mistakeOf } from './filter-mistake.js';
 import { CloseIcon } from './icons.js';
 import { Popup } from './popup.js';
+import { RareAttribute } from './rare-attribute.js';
 import { readChips, withChip } from './read-chips.js';
 import { createUserSampler, type UserSample } from './user-sample.js';
 
@@ -36,6 +38,8 @@ export interface FilterBarProps {
 type Editing =
   | { readonly step: 'field' }
   | { readonly step: 'column'; readonly columnId: string }
+  /** The kind of the attribute is being read. */
+  | { readonly step: 'rare'; readonly path: FieldPath }
   | { readonly step: 'chip'; readonly at: number | 'new'; readonly draft: ChipDraft };
 
 export function FilterBar({ directory, filter, queryError, isOutdated, opener, onFilter, onEmpty }: FilterBarProps) {
@@ -119,6 +123,7 @@ export function FilterBar({ directory, filter, queryError, isOutdated, opener, o
         editing={editing}
         anchor={anchorOf(editing)}
         sample={sample}
+        directory={directory}
         onEdit={setEditing}
         onApply={apply}
         onAdvanced={() => {
@@ -135,13 +140,14 @@ interface EditPopupProps {
   readonly editing: Editing | undefined;
   readonly anchor: HTMLButtonElement | null;
   readonly sample: UserSample | undefined;
+  readonly directory: Directory;
   onEdit(editing: Editing): void;
   onApply(chip: Chip): void;
   onAdvanced(): void;
   onClose(): void;
 }
 
-function EditPopup({ editing, anchor, sample, onEdit, onApply, onAdvanced, onClose }: EditPopupProps) {
+function EditPopup({ editing, anchor, sample, directory, onEdit, onApply, onAdvanced, onClose }: EditPopupProps) {
   if (editing === undefined) return null;
   const shared = { role: 'dialog', widthPx: 364, anchor, onClose } as const;
   if (editing.step === 'field') {
@@ -150,11 +156,25 @@ function EditPopup({ editing, anchor, sample, onEdit, onApply, onAdvanced, onClo
         <FieldPicker
           sample={sample}
           onPick={(...picked) => onEdit({ step: 'chip', at: 'new', draft: newDraft(...picked) })}
+          onPickRare={(path) => onEdit({ step: 'rare', path })}
           onAdvanced={onAdvanced}
         />
       </Popup>
     );
   }
+  const rare = editing.step === 'rare' ? editing.path : rareColumn(editing, sample);
+  if (rare !== undefined) {
+    return (
+      <Popup key="rare" label="Add a filter" {...shared}>
+        <RareAttribute
+          directory={directory}
+          path={rare}
+          onFound={(kind) => onEdit({ step: 'chip', at: 'new', draft: newDraft(rare, kind) })}
+        />
+      </Popup>
+    );
+  }
+  if (editing.step === 'rare') return null;
   const at = editing.step === 'column' ? 'new' : editing.at;
   const draft = editing.step === 'column' ? draftOfColumn(editing.columnId, sample) : editing.draft;
   if (draft === undefined) {
@@ -169,6 +189,16 @@ function EditPopup({ editing, anchor, sample, onEdit, onApply, onAdvanced, onClo
       <ChipEditor start={draft} isNew={at === 'new'} sample={sample} onApply={onApply} onCancel={onClose} />
     </Popup>
   );
+}
+
+/** The attribute of a chosen column, if no user of the sample has it. */
+function rareColumn(editing: Editing, sample: UserSample | undefined): FieldPath | undefined {
+  const prefix = attributeColumnId('');
+  if (editing.step !== 'column' || sample === undefined || !editing.columnId.startsWith(prefix)) return undefined;
+  const key = editing.columnId.slice(prefix.length);
+  return sample.fields.some(({ path }) => path[0] === 'attributes' && path[1] === key)
+    ? undefined
+    : ['attributes', key];
 }
 
 interface ChipsLineProps {

@@ -134,19 +134,21 @@ export const deleteRefusedRows = `
 /** Whether the attributes of a row are added to those of the user, instead of replacing them. */
 export type AttributesMode = 'merge' | 'replace';
 
+const isMerged = (column: string, attributes: AttributesMode) => column === 'attributes' && attributes === 'merge';
+
 // Computes what each row changes if rows with the same key are applied one after the other. A row changes a field if
 // the previous row that sets the field has a different value. If no previous row sets it, the step keeps the value, so
 // that `countSteps` can compare it with the existing user's. Otherwise the value is null.
 //
 // If attributes are merged, this applies to each key of them. Two users with the same hash would only be counted wrongly.
 export const createSteps = (rows: 'all' | 'repeated', attributes: AttributesMode) => {
-  const isMerged = (name: string) => name === 'attributes' && attributes === 'merge';
+  const merges = attributes === 'merge';
   const changes = (name: string, unset: string) =>
-    isMerged(name)
+    isMerged(name, attributes)
       ? 'coalesce(pairs_change, false)'
       : `coalesce(${name} <> ${unset} and ${name}_before <> ${name}, false)`;
   const values = (name: string, unset: string) =>
-    isMerged(name)
+    isMerged(name, attributes)
       ? `case when is_single then attributes else first_pairs end as ${name}`
       : `case when ${name} <> ${unset} and ${name}_before is null then ${name} end as ${name}`;
   const pairs = `
@@ -160,24 +162,24 @@ export const createSteps = (rows: 'all' | 'repeated', attributes: AttributesMode
     from pairs group by row
   )`;
   return `
-  create temp table import_steps as ${attributes === 'merge' ? pairs : ''}
+  create temp table import_steps as ${merges ? pairs : ''}
   select key, is_first,
     ${fieldListWithUnset(changes, ' or ')} as changes,
     ${fieldListWithUnset(values)}
   from (
     select row, key, ${fieldColumnNames}, row_number() over (partition by key order by row) = 1 as is_first,
-      count(*) over (partition by key) = 1 as is_single,
+      ${merges ? 'count(*) over (partition by key) = 1 as is_single,' : ''}
       ${fieldListWithUnset((name, unset) => `lag(${name}) over (partition by key, ${name} = ${unset} order by row) as ${name}_before`)}
     from staged_users
     ${rows === 'all' ? '' : `where key in (${repeatedKeys})`}
-  ) as numbered ${attributes === 'merge' ? 'left join merged using (row)' : ''}`;
+  ) as numbered ${merges ? 'left join merged using (row)' : ''}`;
 };
 
 export const analyzeSteps = 'analyze import_steps (key, is_first)';
 
 export const countSteps = (attributes: AttributesMode) => {
   const changes = (name: string) => {
-    if (name !== 'attributes' || attributes === 'replace')
+    if (!isMerged(name, attributes))
       return `steps.${name} is not null and steps.${name} is distinct from existing.${name}`;
     const own = `coalesce(existing.${name}, '{}')`;
     return `steps.${name} is not null and ${own} || steps.${name} <> ${own}`;
@@ -193,10 +195,9 @@ export const countSteps = (attributes: AttributesMode) => {
 
 // Combines rows with the same key into one row. Each field has the last value that one of the rows sets.
 export const joinRepeatedRows = (attributes: AttributesMode) => {
-  const isMerged = (name: string) => name === 'attributes' && attributes === 'merge';
-  const lastValue = (name: string) => (isMerged(name) ? 'merged.attributes' : `last_${name}.${name}`);
+  const lastValue = (name: string) => (isMerged(name, attributes) ? 'merged.attributes' : `last_${name}.${name}`);
   const lastRow = (name: string) =>
-    isMerged(name)
+    isMerged(name, attributes)
       ? 'left join merged_users as merged on merged.key = sources.key'
       : `left join staged_users as last_${name} on last_${name}.row = sources.${name}_row`;
   return `
@@ -221,7 +222,7 @@ export const lockExistingUsers = `
   select count(*)::integer from locked`;
 
 const updatedValue = (attributes: AttributesMode) => (name: string, unset: string) =>
-  name === 'attributes' && attributes === 'merge'
+  isMerged(name, attributes)
     ? `existing.${name} || excluded.${name}`
     : `coalesce(nullif(excluded.${name}, ${unset}), existing.${name})`;
 

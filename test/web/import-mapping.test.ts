@@ -1,9 +1,7 @@
 /** Tests the attributes of an import: which key a column means, what its cells become, and the template. */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
+import { readFile } from 'node:fs/promises';
 import type { Locator, Page } from 'playwright-core';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { User } from '../../src/client/index.js';
 import { matchHeader } from '../../src/user-files/header.js';
 import { similarKey } from '../../web/attributes.js';
@@ -18,7 +16,7 @@ import {
 import { withAttributes } from '../../web/import-file.js';
 import { frequentAttributes, type KnownAttributes } from '../../web/use-attribute-types.js';
 import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
-import { button, counts, dialog } from './import-dialog.js';
+import { button, counts, dialog, useCsvFiles } from './import-dialog.js';
 import { useSite } from './site.js';
 
 const known: KnownAttributes = new Map([
@@ -170,14 +168,8 @@ describe('the template', () => {
 
 describe.skipIf(browserMissing !== undefined)('attributes in an import on the page', () => {
   const site = useSite();
-  let folder: string;
+  const choose = useCsvFiles();
 
-  beforeAll(async () => {
-    folder = await mkdtemp(path.join(tmpdir(), 'roster-web-'));
-  });
-  afterAll(async () => {
-    await rm(folder, { recursive: true, force: true });
-  });
   beforeEach(async () => {
     await site.clear();
     const attributes = { department: 'Research', floor: 3, startDate: '2020-01-31', remote: true };
@@ -190,12 +182,6 @@ describe.skipIf(browserMissing !== undefined)('attributes in an import on the pa
     const opened = await site.open(`#dialog=import`, options);
     await dialog(opened.page).waitFor();
     return opened;
-  }
-
-  async function choose(page: Page, text: string): Promise<void> {
-    const file = path.join(folder, 'people.csv');
-    await writeFile(file, text);
-    await dialog(page).getByLabel('CSV file').setInputFiles(file);
   }
 
   const field = (page: Page, name: string): Locator => dialog(page).getByLabel(`Field of ${name}`);

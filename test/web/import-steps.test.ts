@@ -1,13 +1,11 @@
 /** Tests the check before an import, updates, attributes from columns, and the correction of rejected rows. */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
+import { readFile } from 'node:fs/promises';
 import type { Locator, Page } from 'playwright-core';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { matchHeader } from '../../src/user-files/header.js';
 import { withEmail } from '../../web/import-file.js';
 import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
-import { button, counts, dialog } from './import-dialog.js';
+import { button, counts, dialog, useCsvFiles } from './import-dialog.js';
 import { useSite } from './site.js';
 
 const cell = (page: Page, name: string): Locator => dialog(page).getByRole('textbox', { name, exact: true });
@@ -31,26 +29,14 @@ describe('the column of the email', () => {
 
 describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
   const site = useSite();
-  let folder: string;
+  const choose = useCsvFiles();
 
-  beforeAll(async () => {
-    folder = await mkdtemp(path.join(tmpdir(), 'roster-web-'));
-  });
-  afterAll(async () => {
-    await rm(folder, { recursive: true, force: true });
-  });
   beforeEach(site.clear);
 
   async function open(options?: OpenOptions): Promise<TestPage> {
     const opened = await site.open(`#dialog=import`, options);
     await dialog(opened.page).waitFor();
     return opened;
-  }
-
-  async function choose(page: Page, text: string): Promise<void> {
-    const file = path.join(folder, 'people.csv');
-    await writeFile(file, text);
-    await dialog(page).getByLabel('CSV file').setInputFiles(file);
   }
 
   async function all(): Promise<Record<string, unknown>[]> {

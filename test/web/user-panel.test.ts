@@ -209,7 +209,7 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
             return body !== undefined && top >= body.top && bottom <= body.bottom;
           });
       const zone = panel(page).getByRole('textbox', { name: 'Value of zone' });
-      // The field is in view, and below it is no space for the message.
+      // The field is in view, but there is no room for its message below it.
       await zone.fill('many');
       await zone.evaluate((input) => input.scrollIntoView({ block: 'end' }));
       await zone.press('Enter');

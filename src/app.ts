@@ -20,7 +20,7 @@ import { descriptorsPath, loadOwnFiles } from './gateway/own-files.js';
 import { reloadTls } from './gateway/reload-tls.js';
 import type { ServedParts } from './gateway/router.js';
 import { createByteBudget } from './grpc-server/byte-budget.js';
-import { openReplicas, startHostWatch } from './open-replicas.js';
+import { openReplicas } from './open-replicas.js';
 import { changeIndexes, type IndexChange } from './operations/change-indexes.js';
 import { createDirectory, type Directory, type Siblings } from './operations/directory.js';
 import type { DirectoryReads } from './operations/directory-reads.js';
@@ -33,6 +33,7 @@ import type { Serving } from './rpc/health-service.js';
 import { type RpcServer, startServer } from './rpc/server.js';
 import { createServingState, type ServingState } from './serving-state.js';
 import { logAccess, signInOf, startAccess } from './start-access.js';
+import { startHostWatch } from './start-host-watch.js';
 import { checkSessions, type DirectoryIdentity, readIdentity } from './store/identity.js';
 import {
   forbiddenBuilds,

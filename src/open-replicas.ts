@@ -1,22 +1,15 @@
-/**
- * Prepares the replicas of DATABASE_REPLICA_URLS, which the directory then follows and closes, and watches the hosts of
- * DATABASE_URL.
- */
+/** Prepares the replicas of DATABASE_REPLICA_URLS, which the directory then follows and closes. */
 import type { ServerConfig } from './config/parse.js';
 import { type Database, openDatabase } from './database/database.js';
-import { createServerProbe } from './database/server-probe.js';
+import { createServerProbe, probeTimeoutMs } from './database/server-probe.js';
 import type { PreparedDatabase } from './find-database.js';
 import { replicaConnections } from './operations/connection-budget.js';
 import type { DirectoryReads } from './operations/directory-reads.js';
-import { type HostWatch, watchHosts } from './operations/host-watch.js';
 import type { ReplicaServer, UnusedReason } from './operations/replica.js';
 import { createReplicas, type Replicas } from './operations/replicas.js';
-import { describeTarget, parsePostgresUrl, urlsOfHosts } from './postgres-url.js';
+import { describeTarget, parsePostgresUrl } from './postgres-url.js';
 import { readLogOrigin } from './store/identity.js';
 import type { Log } from './telemetry/log.js';
-
-// A server that takes longer is replaced by the primary. The connection and each check have this time.
-const probeTimeoutMs = 1_000;
 
 const helpOf: Readonly<Record<UnusedReason, string>> = {
   unreachable: 'Check that it is running, and that the role may log in. Roster tries again.',
@@ -35,7 +28,7 @@ export async function openReplicas(
 ): Promise<Replicas<DirectoryReads> | undefined> {
   const { replicaUrls, replicaLagMsMax, connectTimeoutMs } = options;
   if (replicaUrls.length === 0) return undefined;
-  const timeoutMs = Math.min(probeTimeoutMs, connectTimeoutMs);
+  const timeoutMs = probeTimeoutMs(connectTimeoutMs);
   const servers = replicaUrls.map(
     (replicaUrl): ReplicaServer => ({
       name: describeTarget(parsePostgresUrl(replicaUrl)),
@@ -65,25 +58,3 @@ export async function openReplicas(
 }
 
 const unused = 'reads do not use the replica';
-
-/** Returns undefined if DATABASE_URL has only one host, or if the role may not read what identifies the servers. */
-export async function startHostWatch(
-  { database: { connectTimeoutMs } }: ServerConfig,
-  { url }: PreparedDatabase,
-  { database, log }: { readonly database: Database; readonly log: Log },
-): Promise<HostWatch | undefined> {
-  const urls = urlsOfHosts(url);
-  if (urls.length < 2) return undefined;
-  const origin = await readLogOrigin(database).catch((error: unknown) => {
-    // The hosts are only compared to warn the operator.
-    log.warn({ error }, 'cannot find out whether several hosts of DATABASE_URL accept writes');
-    return undefined;
-  });
-  if (origin === undefined) return undefined;
-  const timeoutMs = Math.min(probeTimeoutMs, connectTimeoutMs);
-  const hosts = urls.map((hostUrl) => ({
-    name: describeTarget(parsePostgresUrl(hostUrl)),
-    probe: createServerProbe(hostUrl, timeoutMs),
-  }));
-  return watchHosts({ hosts, origin, log });
-}

@@ -53,6 +53,14 @@ const stateText = `
       ) else pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_flush_lsn()), 1, 8) end as timeline
   from pg_catalog.pg_is_in_recovery() as is_standby, pg_catalog.pg_control_system()`;
 
+/**
+ * The time that a probe has to connect, and for each check. A server that takes longer is not used, so that callers do not
+ * wait for it.
+ */
+export function probeTimeoutMs(connectTimeoutMs: number): number {
+  return Math.min(1_000, connectTimeoutMs);
+}
+
 /** `timeoutMs` limits each statement, and the time to connect. With `mustBePrimary`, it leaves a server that is a standby. */
 export function createServerProbe(url: string, timeoutMs: number, mustBePrimary = false): ServerProbe {
   const servers = createServers(url, timeoutMs);

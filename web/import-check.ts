@@ -53,7 +53,7 @@ export async function checkImport(
   const messages = createImportMessages(onTaken, { keepGoing: true, validateOnly: true });
   const places = createPlaces();
   const reasons = createReasons();
-  const strayTexts = createStrayTexts(known);
+  const strayTexts = createStrayTexts(source.columns, known);
   let rows = 0;
   let result = { created: 0, updated: 0, skipped: 0, rejected: 0 };
   let unreadable: unknown;

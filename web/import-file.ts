@@ -4,7 +4,7 @@ import { UnreadableFile, WrongEncoding } from '../src/user-files/file-text.js';
 import { type Column, matchHeader } from '../src/user-files/header.js';
 import { readText, refuseColumns } from './csv.js';
 import { labelOfEncoding } from './encodings.js';
-import { attributePrefix, withKnownKeys } from './import-attributes.js';
+import { attributePrefix, withField, withKnownKeys, withTypes } from './import-attributes.js';
 import type { KnownAttributes } from './use-attribute-types.js';
 
 // Enough to recognize what a column contains.
@@ -69,7 +69,7 @@ export async function readPreview(
   const matched = matchHeader(header);
   const newest = await reading;
   const known = new Map([...newest, ...(await readRare(unknownKeys(matched, newest)))]);
-  const columns = withEmail(withKnownKeys(matched, known), samples);
+  const columns = withTypes(withEmail(withKnownKeys(matched, known), samples), known);
   return { file, delimiter, encoding, encodingFound, columns, samples, rows, known, fault };
 }
 
@@ -119,6 +119,6 @@ export function withAttributes(columns: readonly Column[], known: KnownAttribute
     const field = attributePrefix + key;
     if (column.field !== '' || column.isIgnored || key === '' || taken.has(field)) return column;
     taken.add(field);
-    return { ...column, field };
+    return withField(column, field, known);
   });
 }

@@ -1,7 +1,7 @@
 /** The last steps of an import: the result of its check, its progress, and the rows that are not in the directory. */
 import { useId } from 'preact/hooks';
 import { formatCount } from './format.js';
-import { adviceFor, type StrayTexts, typeName } from './import-attributes.js';
+import { adviceFor, describeStray, type StrayTexts } from './import-attributes.js';
 import type { CheckReport } from './import-check.js';
 import type { ImportProgress, ImportReport } from './import-users.js';
 import { ProblemText, RejectedRows, type RejectedRowsProps } from './rejected-rows.js';
@@ -71,13 +71,13 @@ export function ImportCheck({ check }: { check: CheckReport }) {
 function allText({ strayTexts }: CheckReport): string {
   return strayTexts.length === 0
     ? 'All rows can be imported.'
-    : 'All rows can be imported, but some values differ in type from those of other users.';
+    : 'All rows can be imported, but some values have another type than expected.';
 }
 
 const strayTextsMax = 5;
 const strayLengthMax = 40;
 
-/** Values that would become text, although other users have another type. They do not stop the import. */
+/** Values that would become text, although they should have another type. They do not stop the import. */
 function StrayNotice({ strayTexts, rows }: { strayTexts: readonly StrayTexts[]; rows: number }) {
   const hidden = strayTexts.length - strayTextsMax;
   return (
@@ -88,15 +88,15 @@ function StrayNotice({ strayTexts, rows }: { strayTexts: readonly StrayTexts[]; 
             <strong>
               <bdi>{stray.key}</bdi>
             </strong>
-            : {countText(stray.rows, rows)} a text where other users have {typeName(stray)}, such as “
-            <bdi>{shortened(stray.firstText)}</bdi>” in row {formatCount(stray.firstRow)}.
+            : {countText(stray.rows, rows)} {describeStray(stray)}, such as “<bdi>{shortened(stray.firstText)}</bdi>” in
+            row {formatCount(stray.firstRow)}.
           </li>
         ))}
         {hidden > 0 ? (
           <li>{hidden === 1 ? 'One more attribute has such texts.' : `${hidden} more attributes have such texts.`}</li>
         ) : null}
       </ul>
-      <p>{adviceFor(strayTexts)}</p>
+      <p>They are imported as text. {adviceFor(strayTexts)}</p>
     </div>
   );
 }

@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { UnreadableFile, WrongEncoding } from '../src/user-files/file-text.js';
 import type { Directory } from './directory.js';
-import { readKnownAttributes, readRareAttributes, withTypes } from './import-attributes.js';
+import { readKnownAttributes, readRareAttributes } from './import-attributes.js';
 import { initialState } from './import-batch.js';
 import { type CheckReport, checkImport } from './import-check.js';
 import type { ChooseProblem } from './import-chooser.js';
@@ -127,8 +127,8 @@ export function useImport({ directory, onTaken, onImported }: ImportOptions) {
   };
 }
 
-function fileOf({ file, delimiter, encoding, columns, known }: FilePreview): ImportFile {
-  return { file, delimiter, encoding: encoding || undefined, columns: withTypes(columns, known) };
+function fileOf({ file, delimiter, encoding, columns }: FilePreview): ImportFile {
+  return { file, delimiter, encoding: encoding || undefined, columns };
 }
 
 export function corrected(report: ImportReport, corrections: Corrections): ImportReport {

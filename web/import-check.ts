@@ -6,6 +6,7 @@ import { createStrayTexts, type StrayTexts } from './import-attributes.js';
 import { createImportMessages, type OnTaken } from './import-messages.js';
 import { explainProblems, type ProblemRow } from './import-problems.js';
 import { type ImportFile, openFile, problemOf, readRows } from './import-users.js';
+import { createRepeatedEmails, type RepeatedEmails } from './repeated-emails.js';
 import type { KnownAttributes } from './use-attribute-types.js';
 
 export interface CheckReport {
@@ -19,6 +20,8 @@ export interface CheckReport {
   readonly reasons: readonly RejectReason[];
   /** In all rows that were read. */
   readonly strayTexts: readonly StrayTexts[];
+  readonly repeatedEmails: RepeatedEmails;
+  readonly onTaken: OnTaken;
   /** Why the check ended early; empty if the user stopped it, undefined if it checked the whole file. */
   readonly problem: string | undefined;
 }
@@ -54,6 +57,7 @@ export async function checkImport(
   const places = createPlaces();
   const reasons = createReasons();
   const strayTexts = createStrayTexts(source.columns, known);
+  const repeatedEmails = createRepeatedEmails();
   let rows = 0;
   let result = { created: 0, updated: 0, skipped: 0, rejected: 0 };
   let unreadable: unknown;
@@ -68,6 +72,7 @@ export async function checkImport(
         }
         places.add({ row, line });
         strayTexts.add(row, user.attributes);
+        repeatedEmails.add(line, user.email);
         messages.add(user);
       }
     } catch (error) {
@@ -83,7 +88,15 @@ export async function checkImport(
     for (const [row, { field, message }] of problems) reasons.add(row, { field, message: texts.get(row) ?? message });
     if (unreadable !== undefined) throw unreadable;
   });
-  return { ...result, rows, reasons: reasons.list(), strayTexts: strayTexts.list(), problem };
+  return {
+    ...result,
+    rows,
+    reasons: reasons.list(),
+    strayTexts: strayTexts.list(),
+    repeatedEmails: repeatedEmails.result(),
+    onTaken,
+    problem,
+  };
 }
 
 async function explainErrors(source: ImportFile, problems: ReadonlyMap<number, RowProblem>) {

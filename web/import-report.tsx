@@ -3,8 +3,10 @@ import { useId } from 'preact/hooks';
 import { formatCount } from './format.js';
 import { adviceFor, describeStray, type StrayTexts } from './import-attributes.js';
 import type { CheckReport } from './import-check.js';
+import type { OnTaken } from './import-messages.js';
 import type { ImportProgress, ImportReport } from './import-users.js';
 import { ProblemText, RejectedRows, type RejectedRowsProps } from './rejected-rows.js';
+import { comparedRowsMax, type RepeatedEmails } from './repeated-emails.js';
 
 export interface ImportCheckingProps {
   readonly fileName: string;
@@ -27,10 +29,10 @@ export function ImportChecking({ fileName, rows, share }: ImportCheckingProps) {
 }
 
 export function ImportCheck({ check }: { check: CheckReport }) {
-  const { created, updated, skipped, rejected, rows, reasons, strayTexts, problem } = check;
+  const { created, updated, skipped, rejected, rows, reasons, strayTexts, repeatedEmails, onTaken, problem } = check;
   const named = reasons.reduce((sum, { rows }) => sum + rows, 0);
   const isWhole = rejected === 0 && problem === undefined;
-  const isGood = isWhole && strayTexts.length === 0;
+  const isGood = isWhole && strayTexts.length === 0 && repeatedEmails.emails === 0;
   return (
     <>
       <p class={isGood ? 'notice success' : 'notice warning'} role="status" tabIndex={-1} data-first>
@@ -63,15 +65,49 @@ export function ImportCheck({ check }: { check: CheckReport }) {
       {rejected > named ? (
         <p class="hint">The server named the problems of {formatCount(named)} of these rows.</p>
       ) : null}
+      <RepeatedNotice repeated={repeatedEmails} onTaken={onTaken} />
       {strayTexts.length === 0 ? null : <StrayNotice strayTexts={strayTexts} rows={rows} />}
     </>
   );
 }
 
-function allText({ strayTexts }: CheckReport): string {
-  return strayTexts.length === 0
-    ? 'All rows can be imported.'
-    : 'All rows can be imported, but some values have another type than expected.';
+function allText({ strayTexts, repeatedEmails }: CheckReport): string {
+  const but = [
+    ...(repeatedEmails.emails === 0 ? [] : ['some rows have the same email']),
+    ...(strayTexts.length === 0 ? [] : ['some values have another type than expected']),
+  ].join(', and ');
+  return but === '' ? 'All rows can be imported.' : `All rows can be imported, but ${but}.`;
+}
+
+const repeatedTexts: Readonly<Record<OnTaken, string>> = {
+  reject: 'Only the first valid row with an email can create a user. The other rows with it are rejected.',
+  skip: 'Only the first valid row with an email can create a user. The other rows with it are skipped, so their values are lost.',
+  update:
+    'The rows with one email are for one user, and are applied in the order of the file. Later rows overwrite the values of earlier rows.',
+};
+
+function RepeatedNotice({ repeated, onTaken }: { repeated: RepeatedEmails; onTaken: OnTaken }) {
+  const { emails, first, isCut } = repeated;
+  const limit = isCut ? `Only the first ${formatCount(comparedRowsMax)} rows were searched for repeated emails.` : '';
+  if (first === undefined) return isCut ? <p class="hint">{limit}</p> : null;
+  return (
+    <div class="notice warning repeated">
+      <p>
+        {emails === 1
+          ? 'One email is in more than one row: '
+          : `${formatCount(emails)} emails are in more than one row, such as `}
+        <bdi>{first.email}</bdi> in lines {linesText(first)}.
+      </p>
+      <p>
+        {repeatedTexts[onTaken]} {limit}
+      </p>
+    </div>
+  );
+}
+
+function linesText({ lines, hasMore }: NonNullable<RepeatedEmails['first']>): string {
+  const texts = lines.map(formatCount);
+  return hasMore ? `${texts.join(', ')} and more` : `${texts.slice(0, -1).join(', ')} and ${texts.at(-1)}`;
 }
 
 const strayTextsMax = 5;

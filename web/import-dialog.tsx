@@ -45,7 +45,7 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
     if (isUnsaved) discard.ask(onClose);
   });
 
-  const problem = step.kind === 'preview' ? validatePreview(step.preview) : undefined;
+  const problem = step.kind === 'preview' ? validatePreview(step.preview, onTaken) : undefined;
   const close = step.kind === 'running' ? steps.stop : isUnsaved ? () => discard.ask(onClose) : onClose;
   return (
     <Dialog

@@ -1,8 +1,9 @@
 /** The second step of an import: the user checks the file's columns before the page sends anything. */
 import { useId, useRef, useState } from 'preact/hooks';
-import { writablePaths } from '../src/fields.js';
+import { textFields } from '../src/fields.js';
 import { delimiterNames } from '../src/user-files/csv.js';
 import { WrongEncoding } from '../src/user-files/file-text.js';
+import { fullNameColumn } from '../src/user-files/full-name.js';
 import type { Column } from '../src/user-files/header.js';
 import { similarKey } from './attributes.js';
 import { ColumnTypeSelect } from './column-type-select.js';
@@ -13,12 +14,17 @@ import { attributeKeyOf, type FilePreview, withAttributes } from './import-file.
 import type { OnTaken } from './import-messages.js';
 import { Sample } from './import-sample.js';
 import type { KnownAttributes } from './use-attribute-types.js';
-import { labelOf } from './user-fields.js';
 
 // More would be hard to find in the list, and all keys can be entered.
 const offeredKeysMax = 50;
 /** The value of the option that opens a field for the key. No field has this name. */
 const otherKey = ' ';
+
+const fieldTexts: readonly (readonly [string, string])[] = [
+  ...textFields.map(({ path, label }) => [path, label] as const),
+  [fullNameColumn, 'Full name'],
+  ['attributes', 'Attributes, as JSON'],
+];
 
 export interface ImportPreviewProps {
   readonly preview: FilePreview;
@@ -146,6 +152,7 @@ function ColumnSelect({ column, cells, known, onColumn }: ColumnSelectProps) {
   const noteId = useId();
   const key = attributeKeyOf(column);
   const chosenKey = keyOf(column.field);
+  const isFullName = column.field === fullNameColumn;
   const onChange = (field: string) => onColumn(withField(column, field, known));
   if (isRenaming) {
     const onDone = (isByKey: boolean) => {
@@ -163,7 +170,7 @@ function ColumnSelect({ column, cells, known, onColumn }: ColumnSelectProps) {
         ref={selectRef}
         class="input"
         aria-label={`Field of ${column.name}`}
-        aria-describedby={chosenKey === undefined ? undefined : noteId}
+        aria-describedby={chosenKey === undefined && !isFullName ? undefined : noteId}
         value={column.field}
         onChange={(event) => {
           const { value } = event.currentTarget;
@@ -172,9 +179,9 @@ function ColumnSelect({ column, cells, known, onColumn }: ColumnSelectProps) {
         }}
       >
         <option value="">Ignore</option>
-        {writablePaths.map((field) => (
+        {fieldTexts.map(([field, text]) => (
           <option key={field} value={field}>
-            {field === 'attributes' ? 'Attributes, as JSON' : labelOf(field)}
+            {text}
           </option>
         ))}
         {others.map((each) => (
@@ -193,6 +200,11 @@ function ColumnSelect({ column, cells, known, onColumn }: ColumnSelectProps) {
         )}
         <option value={otherKey}>Attribute with another name…</option>
       </select>
+      {isFullName ? (
+        <p id={noteId} class="hint column-note">
+          Split at the last space, or at the comma in “Lovelace, Ada”.
+        </p>
+      ) : null}
       {chosenKey === undefined ? null : (
         <>
           <ColumnTypeSelect column={column} noteId={noteId} onColumn={onColumn} />

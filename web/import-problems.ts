@@ -1,6 +1,6 @@
 /** Explains problems of rows that the server cannot explain well, because it does not know the file. */
 import type { RowProblem } from '../src/user-files/columns.js';
-import { type Column, requiredFields } from '../src/user-files/header.js';
+import { type Column, isColumnOf, requiredFields } from '../src/user-files/header.js';
 import { emailKey } from './email-key.js';
 
 export interface ProblemRow {
@@ -20,7 +20,7 @@ export async function explainProblems(
   readFile: () => AsyncIterable<{ readonly row: number; readonly original: string | readonly string[] }>,
 ): Promise<ReadonlyMap<number, string>> {
   const cellAt = (cells: readonly string[], field: string) =>
-    cells[columns.findIndex((column) => column.field === field)]?.trim() ?? '';
+    cells[columns.findIndex((column) => isColumnOf(column, field))]?.trim() ?? '';
   const texts = new Map<number, string>();
   for (const { row, cells, problem } of rows) {
     if (requiredFields.includes(problem.field) && cellAt(cells, problem.field) === '') texts.set(row, 'is empty');

@@ -1,5 +1,6 @@
 /** Shows a cell of an import's file as its value will be stored. */
 import { valueOfCell } from '../src/user-files/cell-types.js';
+import { fullNameColumn, splitFullName } from '../src/user-files/full-name.js';
 import type { Column } from '../src/user-files/header.js';
 import { keyOf } from './import-attributes.js';
 
@@ -13,6 +14,20 @@ export function Sample({ column, cell }: { column: Column; cell: string }) {
 
 function StoredValue({ column: { field, type }, cell }: { column: Column; cell: string }) {
   if (field === 'email') return <>{cell.trim()}</>;
+  if (field === fullNameColumn) {
+    const { firstName, lastName } = splitFullName(cell);
+    return (
+      <>
+        <i>first</i> <bdi>{firstName}</bdi>
+        {lastName === '' ? null : (
+          <>
+            {' '}
+            <i>last</i> <bdi>{lastName}</bdi>
+          </>
+        )}
+      </>
+    );
+  }
   if (type === undefined || keyOf(field) === undefined) return <>{cell}</>;
   const value = valueOfCell(cell, type);
   if (typeof value === 'string') {

@@ -29,17 +29,20 @@ export function ImportChecking({ fileName, rows, share }: ImportCheckingProps) {
 }
 
 export function ImportCheck({ check }: { check: CheckReport }) {
-  const { created, updated, skipped, rejected, rows, reasons, strayTexts, repeatedEmails, onTaken, problem } = check;
+  const { isByServer, created, updated, skipped, rejected, rows, reasons, strayTexts, problem } = check;
+  const { repeatedEmails, onTaken } = check;
   const named = reasons.reduce((sum, { rows }) => sum + rows, 0);
   const isWhole = rejected === 0 && problem === undefined;
   const isGood = isWhole && strayTexts.length === 0 && repeatedEmails.emails === 0;
   return (
     <>
       <p class={isGood ? 'notice success' : 'notice warning'} role="status" tabIndex={-1} data-first>
-        {isWhole ? allText(check) : summarizeCheck(check)} Nothing is written yet.
+        {isByServer ? (isWhole ? allText(check) : summarizeCheck(check)) : localText} Nothing is written yet.
       </p>
       {problem === undefined || problem === '' ? null : <p class="notice danger">{problem}</p>}
-      <Counts counts={{ 'To create': created, 'To update': updated, 'To skip': skipped, 'To reject': rejected }} />
+      {isByServer ? (
+        <Counts counts={{ 'To create': created, 'To update': updated, 'To skip': skipped, 'To reject': rejected }} />
+      ) : null}
       {reasons.length === 0 ? null : (
         <table class="table reasons">
           <thead>
@@ -70,6 +73,8 @@ export function ImportCheck({ check }: { check: CheckReport }) {
     </>
   );
 }
+
+const localText = 'Please read this before the import. The server checks the rows only during the import.';
 
 function allText({ strayTexts, repeatedEmails }: CheckReport): string {
   const but = [

@@ -81,8 +81,14 @@ export function useImport({ directory, onTaken, onImported }: ImportOptions) {
         if (!signal.aborted) setStep({ kind: 'checking', preview, ...progress });
       },
     });
-    if (!signal.aborted) setStep({ kind: 'checked', preview, check: report });
+    if (signal.aborted) return;
+    const hasFound = report.strayTexts.length > 0 || report.repeatedEmails.emails > 0;
+    if (report.isByServer || hasFound) setStep({ kind: 'checked', preview, check: report });
+    else await runPreview(preview);
   }
+
+  const runPreview = (preview: FilePreview) =>
+    run(preview.file, (options) => importUsers(directory, fileOf(preview), options));
 
   /** Shows the progress, and then the report. */
   async function run(
@@ -116,7 +122,7 @@ export function useImport({ directory, onTaken, onImported }: ImportOptions) {
       readingRef.current?.abort();
       setStep({ kind: 'preview', preview });
     },
-    run: (preview: FilePreview) => run(preview.file, (options) => importUsers(directory, fileOf(preview), options)),
+    run: runPreview,
     retry({ report, ...state }: ReportStep) {
       const start = (options: ImportRunOptions) =>
         retryRejected(directory, corrected(report, state.corrections), options);

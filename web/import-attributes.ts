@@ -1,6 +1,6 @@
 /**
- * Compares the attributes of a file with those of the directory: finds the key that a column means and the type of its cells,
- * counts the values that become text although other users have another type, and writes a template with the keys that occur.
+ * Compares the attributes of a file with those of the directory: finds the key that a column means and guesses the type of its
+ * cells, counts the values that become text although they should have another type, and writes a template.
  */
 import { type CellType, valueOfCell } from '../src/user-files/cell-types.js';
 import { type Column, matchHeader } from '../src/user-files/header.js';
@@ -67,7 +67,7 @@ export function withKnownKeys(columns: readonly Column[], known: KnownAttributes
     const field = `${attributePrefix}${key}`;
     if (column.field !== '' || column.isIgnored || !key || taken.has(field)) return column;
     taken.add(field);
-    return { ...column, field };
+    return withField(column, field, known);
   };
   return columns
     .map((column) => mapped(column, known.has(column.name) ? column.name : undefined))
@@ -94,20 +94,41 @@ function otherTypeOf(known: KnownAttributes, key: string): OtherType | undefined
   return type !== undefined && Object.hasOwn(otherTypes, type) ? (type as OtherType) : undefined;
 }
 
-/** The type to which an import converts the cells of a column for an attribute of this type. */
+/** The type to which an import converts the cells of a column for an attribute of this type, unless the user chooses another. */
 function cellTypeOf(type: AttributeType | undefined): CellType | undefined {
   // On the page, a list of other values than texts is JSON.
   if (type === 'json') return 'list';
   return type === 'number' || type === 'boolean' || type === 'list' ? type : undefined;
 }
 
+/** The key of the attribute that a field is, or undefined. */
+export function keyOf(field: string): string | undefined {
+  return field.startsWith(attributePrefix) ? field.slice(attributePrefix.length) : undefined;
+}
+
+/** The type that most other users have in the attribute. */
+function guessType(field: string, known: KnownAttributes): CellType | undefined {
+  const key = keyOf(field);
+  return key === undefined ? undefined : cellTypeOf(known.get(key));
+}
+
 /** Gives each column for one attribute the type that most other users have. */
 export function withTypes(columns: readonly Column[], known: KnownAttributes): readonly Column[] {
-  return columns.map((column) => {
-    if (!column.field.startsWith(attributePrefix)) return column;
-    const type = cellTypeOf(known.get(column.field.slice(attributePrefix.length)));
-    return type === undefined ? column : { ...column, type };
-  });
+  return columns.map((column) => withType(column, guessType(column.field, known)));
+}
+
+/** Undefined is the type of texts. */
+export function withType(column: Column, type: CellType | undefined): Column {
+  if (column.type === type) return column;
+  const { type: _, ...rest } = column;
+  return type === undefined ? rest : { ...rest, type };
+}
+
+/** Changes the field of a column. A type that the user chose stays if both fields are attributes. */
+export function withField(column: Column, field: string, known: KnownAttributes): Column {
+  const isChosen = keyOf(column.field) !== undefined && column.type !== guessType(column.field, known);
+  const isKept = isChosen && keyOf(field) !== undefined;
+  return withType({ ...column, field }, isKept ? column.type : guessType(field, known));
 }
 
 /** Whether a value is a text although it should have this type. */
@@ -115,49 +136,87 @@ function isStray(value: unknown, type: OtherType): value is string {
   return typeof value === 'string' && !(type === 'date' && isDate(value));
 }
 
+/** A type that the values of an attribute should have, other than text. */
+interface ExpectedType {
+  readonly type: OtherType;
+  /** Whether other users have it. Otherwise the user chose it. */
+  readonly isOfOthers: boolean;
+  /** Whether the user chose text although other users have this type. */
+  readonly isTextChosen: boolean;
+}
+
+/** `cellType` is the type of the column for this attribute. */
+function expectedTypeOf(key: string, cellType: CellType | undefined, known: KnownAttributes): ExpectedType | undefined {
+  const type = otherTypeOf(known, key);
+  const isChosen = cellType !== cellTypeOf(type);
+  if (isChosen && cellType !== undefined) return { type: cellType, isOfOthers: false, isTextChosen: false };
+  return type && { type, isOfOthers: true, isTextChosen: isChosen };
+}
+
 /** Describes the values that the cells of a column for one attribute become, as far as its first cells show it. */
 export interface CellNote {
   readonly text: string;
-  /** Whether some do not get the type that other users have. */
+  /** Whether some do not get the type that was chosen, or that other users have. */
   readonly isStray: boolean;
 }
 
-export function cellNoteOf(key: string, cells: readonly string[], known: KnownAttributes): CellNote {
+/** Returns undefined if the type of the column says it all. */
+export function cellNoteOf(
+  key: string,
+  cellType: CellType | undefined,
+  cells: readonly string[],
+  known: KnownAttributes,
+): CellNote | undefined {
   const filled = cells.filter((cell) => cell !== '');
-  const type = otherTypeOf(known, key);
-  const cellType = cellTypeOf(type);
-  const strays = type === undefined ? [] : filled.filter((cell) => isStray(valueOfCell(cell, cellType), type));
-  if (type !== undefined && (strays.length > 0 || (type === 'json' && filled.length === 0))) {
-    const some = strays.length < filled.length ? 'Some cells are imported as text' : 'Imported as text';
-    return { text: `${some}, but other users have ${otherTypes[type].name}.`, isStray: true };
+  const expected = expectedTypeOf(key, cellType, known);
+  if (expected === undefined) {
+    return filled.length > 0 && filled.every(isDate) ? { text: 'Imported as a date.', isStray: false } : undefined;
   }
-  if (cellType !== undefined) return { text: `Imported as ${otherTypes[cellType].name}.`, isStray: false };
-  const isDates = filled.length > 0 && filled.every(isDate);
-  return { text: isDates ? 'Imported as a date.' : 'Imported as text.', isStray: false };
+  const { type, isOfOthers } = expected;
+  const strays = filled.filter((cell) => isStray(valueOfCell(cell, cellType), type));
+  if (strays.length > 0 || (type === 'json' && filled.length === 0)) {
+    const some = strays.length < filled.length ? 'Some cells are imported as text' : 'Imported as text';
+    const why = isOfOthers ? 'but other users have' : 'because they are not';
+    return { text: `${some}, ${why} ${otherTypes[type].name}.`, isStray: true };
+  }
+  if (!isOfOthers && known.has(key)) {
+    return { text: `Other users have ${nameOf(otherTypeOf(known, key))} in this attribute.`, isStray: true };
+  }
+  return type === 'date' && filled.length > 0 ? { text: 'Imported as a date.', isStray: false } : undefined;
 }
 
-/** The values of an attribute that would become text, although other users have another type. */
-export interface StrayTexts {
+function nameOf(type: OtherType | undefined): string {
+  return type === undefined ? 'a text' : otherTypes[type].name;
+}
+
+/** The values of an attribute that would become text, although they should have another type. */
+export interface StrayTexts extends ExpectedType {
   readonly key: string;
-  readonly type: OtherType;
   readonly rows: number;
   /** The first of these rows, from 1, and its text. */
   readonly firstRow: number;
   readonly firstText: string;
 }
 
-export function createStrayTexts(known: KnownAttributes) {
-  const types = [...known.keys()].flatMap((key) => {
-    const type = otherTypeOf(known, key);
-    return type === undefined ? [] : [{ key, type }];
+export function createStrayTexts(columns: readonly Column[], known: KnownAttributes) {
+  // A column of JSON may contain any of the attributes.
+  const cellTypes = new Map([...known].map(([key, type]) => [key, cellTypeOf(type)]));
+  for (const { field, type } of columns) {
+    const key = keyOf(field);
+    if (key !== undefined) cellTypes.set(key, type);
+  }
+  const types = [...cellTypes].flatMap(([key, cellType]) => {
+    const expected = expectedTypeOf(key, cellType, known);
+    return expected === undefined ? [] : [{ key, ...expected }];
   });
   const found = new Map<string, StrayTexts>();
   return {
     add(row: number, attributes: Readonly<Record<string, unknown>> = {}): void {
-      for (const { key, type } of types) {
+      for (const type of types) {
+        const { key } = type;
         const value = Object.hasOwn(attributes, key) ? attributes[key] : undefined;
-        if (!isStray(value, type)) continue;
-        const before = found.get(key) ?? { key, type, rows: 0, firstRow: row, firstText: value };
+        if (!isStray(value, type.type)) continue;
+        const before = found.get(key) ?? { ...type, rows: 0, firstRow: row, firstText: value };
         found.set(key, { ...before, rows: before.rows + 1 });
       }
     },
@@ -166,13 +225,15 @@ export function createStrayTexts(known: KnownAttributes) {
   };
 }
 
-/** Such as "a number". */
-export function typeName({ type }: StrayTexts): string {
-  return otherTypes[type].name;
+/** Such as "a text that is not a number". */
+export function describeStray({ type, isOfOthers }: StrayTexts): string {
+  return `a text ${isOfOthers ? 'where other users have' : 'that is not'} ${otherTypes[type].name}`;
 }
 
-/** Says how to write the values, so that they get the type that other users have. */
-export function adviceFor(all: readonly StrayTexts[]): string {
+/** Says what to do so that the values get the type that they should have. */
+export function adviceFor(strayTexts: readonly StrayTexts[]): string {
+  const all = strayTexts.filter(({ isTextChosen }) => !isTextChosen);
+  const chosen = all.length < strayTexts.length ? ['To change the type of a column, go back.'] : [];
   const advice = all.map(({ key, type }) => {
     const inJson = `Write JSON in a column “attributes”, such as ${JSON.stringify({ [key]: {} })}.`;
     return [type, otherTypes[type].advice ?? inJson] as const;
@@ -181,7 +242,7 @@ export function adviceFor(all: readonly StrayTexts[]): string {
   const isQuoted = all.some(({ type, firstText }) => valueOfCell(firstText, cellTypeOf(type)) !== firstText);
   const quotes = isQuoted ? ['In JSON, write numbers, true, false and lists without quotes around them.'] : [];
   // Each type once.
-  return [...new Map(advice).values(), ...quotes].join(' ');
+  return [...chosen, ...new Map(advice).values(), ...quotes].join(' ');
 }
 
 export async function readTemplate(directory: Directory): Promise<string> {

@@ -6,9 +6,12 @@ import { createStrayTexts, type StrayTexts } from './import-attributes.js';
 import { createImportMessages, type OnTaken } from './import-messages.js';
 import { explainProblems, type ProblemRow } from './import-problems.js';
 import { type ImportFile, openFile, problemOf, readRows } from './import-users.js';
+import { createRepeatedEmails, type RepeatedEmails } from './repeated-emails.js';
 import type { KnownAttributes } from './use-attribute-types.js';
 
 export interface CheckReport {
+  /** Whether the server checked the rows. Otherwise the counts are 0, except for rows that cannot be sent. */
+  readonly isByServer: boolean;
   readonly created: number;
   readonly updated: number;
   readonly skipped: number;
@@ -19,6 +22,8 @@ export interface CheckReport {
   readonly reasons: readonly RejectReason[];
   /** In all rows that were read. */
   readonly strayTexts: readonly StrayTexts[];
+  readonly repeatedEmails: RepeatedEmails;
+  readonly onTaken: OnTaken;
   /** Why the check ended early; empty if the user stopped it, undefined if it checked the whole file. */
   readonly problem: string | undefined;
 }
@@ -43,17 +48,19 @@ export interface CheckOptions {
 // Often enough for a progress bar.
 const rowsPerProgress = 1_000;
 
-/** Never rejects. */
+/** Without the right to call ImportUsers, the page checks only what the server would not find. Never rejects. */
 export async function checkImport(
   directory: Directory,
   source: ImportFile,
   { onTaken, known, signal, onProgress }: CheckOptions,
 ): Promise<CheckReport> {
   const { decoded, share } = openFile(source);
-  const messages = createImportMessages(onTaken, { keepGoing: true, validateOnly: true });
+  const isByServer = directory.may('importUsers');
+  const messages = isByServer ? createImportMessages(onTaken, { keepGoing: true, validateOnly: true }) : undefined;
   const places = createPlaces();
   const reasons = createReasons();
-  const strayTexts = createStrayTexts(known);
+  const strayTexts = createStrayTexts(source.columns, known);
+  const repeatedEmails = createRepeatedEmails();
   let rows = 0;
   let result = { created: 0, updated: 0, skipped: 0, rejected: 0 };
   let unreadable: unknown;
@@ -68,7 +75,8 @@ export async function checkImport(
         }
         places.add({ row, line });
         strayTexts.add(row, user.attributes);
-        messages.add(user);
+        repeatedEmails.add(line, user.email);
+        messages?.add(user);
       }
     } catch (error) {
       signal.throwIfAborted();
@@ -76,14 +84,26 @@ export async function checkImport(
       unreadable = error;
     }
     onProgress({ rows, share: 1 });
-    const { created, updated, skipped, rejected, errors } = await directory.importUsers(messages.finish(), { signal });
-    result = { created, updated, skipped, rejected: rejected + reasons.rows() };
-    const problems = new Map(errors.map((error) => [places.find(error.row).row, error]));
-    const texts = await explainErrors(source, problems);
-    for (const [row, { field, message }] of problems) reasons.add(row, { field, message: texts.get(row) ?? message });
+    result.rejected = reasons.rows();
+    if (messages !== undefined) {
+      const { errors, ...counts } = await directory.importUsers(messages.finish(), { signal });
+      result = { ...counts, rejected: counts.rejected + result.rejected };
+      const problems = new Map(errors.map((error) => [places.find(error.row).row, error]));
+      const texts = await explainErrors(source, problems);
+      for (const [row, { field, message }] of problems) reasons.add(row, { field, message: texts.get(row) ?? message });
+    }
     if (unreadable !== undefined) throw unreadable;
   });
-  return { ...result, rows, reasons: reasons.list(), strayTexts: strayTexts.list(), problem };
+  return {
+    ...result,
+    isByServer,
+    rows,
+    reasons: reasons.list(),
+    strayTexts: strayTexts.list(),
+    repeatedEmails: repeatedEmails.result(),
+    onTaken,
+    problem,
+  };
 }
 
 async function explainErrors(source: ImportFile, problems: ReadonlyMap<number, RowProblem>) {

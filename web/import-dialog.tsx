@@ -45,7 +45,7 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
     if (isUnsaved) discard.ask(onClose);
   });
 
-  const problem = step.kind === 'preview' ? validatePreview(step.preview) : undefined;
+  const problem = step.kind === 'preview' ? validatePreview(step.preview, onTaken) : undefined;
   const close = step.kind === 'running' ? steps.stop : isUnsaved ? () => discard.ask(onClose) : onClose;
   return (
     <Dialog
@@ -54,9 +54,8 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
       onClose={close}
       onEscape={discard.isAsked ? discard.keep : close}
       onSubmit={() => {
-        if (step.kind === 'preview' && problem === undefined) {
-          void (mayCheck ? steps.check(step.preview) : steps.run(step.preview));
-        } else if (step.kind === 'checked') void steps.run(step.preview);
+        if (step.kind === 'preview' && problem === undefined) void steps.check(step.preview);
+        else if (step.kind === 'checked') void steps.run(step.preview);
         else if (step.kind === 'report') {
           discard.cancel();
           void steps.retry(step);

@@ -1,10 +1,12 @@
 /** Reads a file before its import, to show its columns and to find its errors before the page sends anything. */
 import { openCsv, readRecords } from '../src/user-files/csv.js';
 import { UnreadableFile, WrongEncoding } from '../src/user-files/file-text.js';
+import { fullNameColumn, splitFullName } from '../src/user-files/full-name.js';
 import { type Column, matchHeader } from '../src/user-files/header.js';
 import { readText, refuseColumns } from './csv.js';
 import { labelOfEncoding } from './encodings.js';
-import { attributePrefix, withKnownKeys } from './import-attributes.js';
+import { attributePrefix, withField, withKnownKeys, withTypes } from './import-attributes.js';
+import type { OnTaken } from './import-messages.js';
 import type { KnownAttributes } from './use-attribute-types.js';
 
 // Enough to recognize what a column contains.
@@ -12,6 +14,8 @@ const sampleRowsMax = 3;
 
 // They look like email addresses but often receive no mail, as in header.ts.
 const loginName = /login|principal/i;
+const fullNameHeader = /^(?:full|whole|complete)[\s_-]*name$/i;
+const nameHeader = /^(?:employee|person|contact)?[\s_-]*names?$/i;
 // Only for a guess. The server validates emails.
 const emailForm = /^[^\s@]+@[^\s@]+\.[^\s@]+$/;
 
@@ -66,10 +70,10 @@ export async function readPreview(
   if (header === undefined) throw new UnreadableFile('it is empty; its first line must name the columns');
   const { delimiter } = csv;
   const encodingFound = decoded.encoding();
-  const matched = matchHeader(header);
+  const matched = withFullName(matchHeader(header), samples);
   const newest = await reading;
   const known = new Map([...newest, ...(await readRare(unknownKeys(matched, newest)))]);
-  const columns = withEmail(withKnownKeys(matched, known), samples);
+  const columns = withTypes(withEmail(withKnownKeys(matched, known), samples), known);
   return { file, delimiter, encoding, encodingFound, columns, samples, rows, known, fault };
 }
 
@@ -94,10 +98,27 @@ export function withEmail(columns: readonly Column[], samples: readonly (readonl
   return columns.map((column) => (column === found ? { ...column, field: 'email' } : column));
 }
 
+/**
+ * Without a column for the first or the last name, a column that is named as whole names is both. “Name” alone is the last name
+ * in some files, so its first cells must look like whole names too.
+ */
+export function withFullName(columns: readonly Column[], samples: readonly (readonly string[])[]): readonly Column[] {
+  if (columns.some(({ field }) => field === 'first_name' || field === 'last_name')) return columns;
+  const isNamed = ({ name, field, isIgnored }: Column, form: RegExp) => field === '' && !isIgnored && form.test(name);
+  const isWhole = (index: number) => {
+    const cells = samples.map((cells) => cells[index]?.trim() ?? '').filter((cell) => cell !== '');
+    return cells.filter((cell) => splitFullName(cell).lastName !== '').length > cells.length / 2;
+  };
+  const found =
+    columns.find((column) => isNamed(column, fullNameHeader)) ??
+    columns.find((column, index) => isNamed(column, nameHeader) && isWhole(index));
+  return columns.map((column) => (column === found ? { ...column, field: fullNameColumn } : column));
+}
+
 /** Says why the file cannot be imported. Returns undefined if it can. */
-export function validatePreview({ columns, fault, rows }: FilePreview): string | undefined {
+export function validatePreview({ columns, fault, rows }: FilePreview, onTaken: OnTaken): string | undefined {
   if (fault instanceof WrongEncoding) return describeFault(fault);
-  return refuseColumns(columns) ?? (rows === 0 ? 'The file has no rows after its header.' : undefined);
+  return refuseColumns(columns, onTaken) ?? (rows === 0 ? 'The file has no rows after its header.' : undefined);
 }
 
 export function describeFault(fault: UnreadableFile): string {
@@ -119,6 +140,6 @@ export function withAttributes(columns: readonly Column[], known: KnownAttribute
     const field = attributePrefix + key;
     if (column.field !== '' || column.isIgnored || key === '' || taken.has(field)) return column;
     taken.add(field);
-    return { ...column, field };
+    return withField(column, field, known);
   });
 }

@@ -1,22 +1,30 @@
 /** The second step of an import: the user checks the file's columns before the page sends anything. */
 import { useId, useRef, useState } from 'preact/hooks';
-import { writablePaths } from '../src/fields.js';
+import { textFields } from '../src/fields.js';
 import { delimiterNames } from '../src/user-files/csv.js';
 import { WrongEncoding } from '../src/user-files/file-text.js';
+import { fullNameColumn } from '../src/user-files/full-name.js';
 import type { Column } from '../src/user-files/header.js';
 import { similarKey } from './attributes.js';
+import { ColumnTypeSelect } from './column-type-select.js';
 import { EncodingSelect } from './encoding-select.js';
 import { formatBytes, formatCount } from './format.js';
-import { attributePrefix, cellNoteOf } from './import-attributes.js';
+import { attributePrefix, cellNoteOf, keyOf, withField } from './import-attributes.js';
 import { attributeKeyOf, type FilePreview, withAttributes } from './import-file.js';
 import type { OnTaken } from './import-messages.js';
+import { Sample } from './import-sample.js';
 import type { KnownAttributes } from './use-attribute-types.js';
-import { labelOf } from './user-fields.js';
 
 // More would be hard to find in the list, and all keys can be entered.
 const offeredKeysMax = 50;
 /** The value of the option that opens a field for the key. No field has this name. */
 const otherKey = ' ';
+
+const fieldTexts: readonly (readonly [string, string])[] = [
+  ...textFields.map(({ path, label }) => [path, label] as const),
+  [fullNameColumn, 'Full name'],
+  ['attributes', 'Attributes, as JSON'],
+];
 
 export interface ImportPreviewProps {
   readonly preview: FilePreview;
@@ -114,15 +122,13 @@ function ColumnTable({
                   column={column}
                   cells={samples.map((cells) => cells[index] ?? '')}
                   known={known}
-                  onChange={(field) => onColumns(columns.with(index, { ...column, field }))}
+                  onColumn={(changed) => onColumns(columns.with(index, changed))}
                 />
               )}
             </td>
             <td class="samples">
               {samples.map((cells, row) => (
-                <span key={row} class="truncate" dir="auto">
-                  {cells[index] === '' || cells[index] === undefined ? <i>empty</i> : cells[index]}
-                </span>
+                <Sample key={row} column={column} cell={cells[index] ?? ''} />
               ))}
             </td>
           </tr>
@@ -137,15 +143,17 @@ interface ColumnSelectProps {
   /** The first cells of the column. */
   readonly cells: readonly string[];
   readonly known: KnownAttributes;
-  onChange(field: string): void;
+  onColumn(column: Column): void;
 }
 
-function ColumnSelect({ column, cells, known, onChange }: ColumnSelectProps) {
+function ColumnSelect({ column, cells, known, onColumn }: ColumnSelectProps) {
   const [isRenaming, setRenaming] = useState(false);
   const selectRef = useRef<HTMLSelectElement>(null);
   const noteId = useId();
   const key = attributeKeyOf(column);
-  const chosenKey = column.field.startsWith(attributePrefix) ? column.field.slice(attributePrefix.length) : undefined;
+  const chosenKey = keyOf(column.field);
+  const isFullName = column.field === fullNameColumn;
+  const onChange = (field: string) => onColumn(withField(column, field, known));
   if (isRenaming) {
     const onDone = (isByKey: boolean) => {
       setRenaming(false);
@@ -162,7 +170,7 @@ function ColumnSelect({ column, cells, known, onChange }: ColumnSelectProps) {
         ref={selectRef}
         class="input"
         aria-label={`Field of ${column.name}`}
-        aria-describedby={chosenKey === undefined ? undefined : noteId}
+        aria-describedby={chosenKey === undefined && !isFullName ? undefined : noteId}
         value={column.field}
         onChange={(event) => {
           const { value } = event.currentTarget;
@@ -171,9 +179,9 @@ function ColumnSelect({ column, cells, known, onChange }: ColumnSelectProps) {
         }}
       >
         <option value="">Ignore</option>
-        {writablePaths.map((field) => (
+        {fieldTexts.map(([field, text]) => (
           <option key={field} value={field}>
-            {field === 'attributes' ? 'Attributes, as JSON' : labelOf(field)}
+            {text}
           </option>
         ))}
         {others.map((each) => (
@@ -192,7 +200,17 @@ function ColumnSelect({ column, cells, known, onChange }: ColumnSelectProps) {
         )}
         <option value={otherKey}>Attribute with another name…</option>
       </select>
-      {chosenKey === undefined ? null : <AttributeNote id={noteId} attribute={chosenKey} cells={cells} known={known} />}
+      {isFullName ? (
+        <p id={noteId} class="hint column-note">
+          Split at the last space, or at the comma in “Lovelace, Ada”.
+        </p>
+      ) : null}
+      {chosenKey === undefined ? null : (
+        <>
+          <ColumnTypeSelect column={column} noteId={noteId} onColumn={onColumn} />
+          <AttributeNote id={noteId} attribute={chosenKey} type={column.type} cells={cells} known={known} />
+        </>
+      )}
     </>
   );
 }
@@ -200,15 +218,16 @@ function ColumnSelect({ column, cells, known, onChange }: ColumnSelectProps) {
 interface AttributeNoteProps extends Pick<ColumnSelectProps, 'cells' | 'known'> {
   readonly id: string;
   readonly attribute: string;
+  readonly type: Column['type'];
 }
 
 /** Says what the cells become, and whether the attribute may be a second spelling of another one. */
-function AttributeNote({ id, attribute, cells, known }: AttributeNoteProps) {
-  const { text, isStray } = cellNoteOf(attribute, cells, known);
+function AttributeNote({ id, attribute, type, cells, known }: AttributeNoteProps) {
+  const note = cellNoteOf(attribute, type, cells, known);
   return (
     <div id={id} class="column-note">
       <SimilarKey value={attribute} known={known} />
-      <p class={isStray ? 'hint stray' : 'hint'}>{text}</p>
+      {note === undefined ? null : <p class={note.isStray ? 'hint stray' : 'hint'}>{note.text}</p>}
     </div>
   );
 }

@@ -1,6 +1,7 @@
 /** Explains problems of rows that the server cannot explain well, because it does not know the file. */
 import type { RowProblem } from '../src/user-files/columns.js';
-import { type Column, requiredFields } from '../src/user-files/header.js';
+import { type Column, isColumnOf, requiredFields } from '../src/user-files/header.js';
+import { emailKey } from './email-key.js';
 
 export interface ProblemRow {
   /** Counted from 1. */
@@ -19,7 +20,7 @@ export async function explainProblems(
   readFile: () => AsyncIterable<{ readonly row: number; readonly original: string | readonly string[] }>,
 ): Promise<ReadonlyMap<number, string>> {
   const cellAt = (cells: readonly string[], field: string) =>
-    cells[columns.findIndex((column) => column.field === field)]?.trim() ?? '';
+    cells[columns.findIndex((column) => isColumnOf(column, field))]?.trim() ?? '';
   const texts = new Map<number, string>();
   for (const { row, cells, problem } of rows) {
     if (requiredFields.includes(problem.field) && cellAt(cells, problem.field) === '') texts.set(row, 'is empty');
@@ -27,7 +28,7 @@ export async function explainProblems(
 
   const taken = rows.filter(({ problem }) => problem.reason === 'EMAIL_TAKEN');
   if (taken.length === 0) return texts;
-  const emailOf = (cells: readonly string[]) => cellAt(cells, 'email').toLowerCase();
+  const emailOf = (cells: readonly string[]) => emailKey(cellAt(cells, 'email'));
   // The user may have corrected these rows.
   const known = new Map(rows.map(({ row, cells }) => [row, cells]));
   const rowsByEmail = new Map(taken.map(({ cells }) => [emailOf(cells), new Set<number>()]));

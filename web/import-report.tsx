@@ -1,10 +1,12 @@
 /** The last steps of an import: the result of its check, its progress, and the rows that are not in the directory. */
 import { useId } from 'preact/hooks';
 import { formatCount } from './format.js';
-import { adviceFor, type StrayTexts, typeName } from './import-attributes.js';
+import { adviceFor, describeStray, type StrayTexts } from './import-attributes.js';
 import type { CheckReport } from './import-check.js';
+import type { OnTaken } from './import-messages.js';
 import type { ImportProgress, ImportReport } from './import-users.js';
 import { ProblemText, RejectedRows, type RejectedRowsProps } from './rejected-rows.js';
+import { comparedRowsMax, type RepeatedEmails } from './repeated-emails.js';
 
 export interface ImportCheckingProps {
   readonly fileName: string;
@@ -27,17 +29,20 @@ export function ImportChecking({ fileName, rows, share }: ImportCheckingProps) {
 }
 
 export function ImportCheck({ check }: { check: CheckReport }) {
-  const { created, updated, skipped, rejected, rows, reasons, strayTexts, problem } = check;
+  const { isByServer, created, updated, skipped, rejected, rows, reasons, strayTexts, problem } = check;
+  const { repeatedEmails, onTaken } = check;
   const named = reasons.reduce((sum, { rows }) => sum + rows, 0);
   const isWhole = rejected === 0 && problem === undefined;
-  const isGood = isWhole && strayTexts.length === 0;
+  const isGood = isWhole && strayTexts.length === 0 && repeatedEmails.emails === 0;
   return (
     <>
       <p class={isGood ? 'notice success' : 'notice warning'} role="status" tabIndex={-1} data-first>
-        {isWhole ? allText(check) : summarizeCheck(check)} Nothing is written yet.
+        {isByServer ? (isWhole ? allText(check) : summarizeCheck(check)) : localText} Nothing is written yet.
       </p>
       {problem === undefined || problem === '' ? null : <p class="notice danger">{problem}</p>}
-      <Counts counts={{ 'To create': created, 'To update': updated, 'To skip': skipped, 'To reject': rejected }} />
+      {isByServer ? (
+        <Counts counts={{ 'To create': created, 'To update': updated, 'To skip': skipped, 'To reject': rejected }} />
+      ) : null}
       {reasons.length === 0 ? null : (
         <table class="table reasons">
           <thead>
@@ -63,21 +68,57 @@ export function ImportCheck({ check }: { check: CheckReport }) {
       {rejected > named ? (
         <p class="hint">The server named the problems of {formatCount(named)} of these rows.</p>
       ) : null}
+      <RepeatedNotice repeated={repeatedEmails} onTaken={onTaken} />
       {strayTexts.length === 0 ? null : <StrayNotice strayTexts={strayTexts} rows={rows} />}
     </>
   );
 }
 
-function allText({ strayTexts }: CheckReport): string {
-  return strayTexts.length === 0
-    ? 'All rows can be imported.'
-    : 'All rows can be imported, but some values differ in type from those of other users.';
+const localText = 'Please read this before the import. The server checks the rows only during the import.';
+
+function allText({ strayTexts, repeatedEmails }: CheckReport): string {
+  const but = [
+    ...(repeatedEmails.emails === 0 ? [] : ['some rows have the same email']),
+    ...(strayTexts.length === 0 ? [] : ['some values have another type than expected']),
+  ].join(', and ');
+  return but === '' ? 'All rows can be imported.' : `All rows can be imported, but ${but}.`;
+}
+
+const repeatedTexts: Readonly<Record<OnTaken, string>> = {
+  reject: 'Only the first valid row with an email can create a user. The other rows with it are rejected.',
+  skip: 'Only the first valid row with an email can create a user. The other rows with it are skipped, so their values are lost.',
+  update:
+    'The rows with one email are for one user, and are applied in the order of the file. Later rows overwrite the values of earlier rows.',
+};
+
+function RepeatedNotice({ repeated, onTaken }: { repeated: RepeatedEmails; onTaken: OnTaken }) {
+  const { emails, first, isCut } = repeated;
+  const limit = isCut ? `Only the first ${formatCount(comparedRowsMax)} rows were searched for repeated emails.` : '';
+  if (first === undefined) return isCut ? <p class="hint">{limit}</p> : null;
+  return (
+    <div class="notice warning repeated">
+      <p>
+        {emails === 1
+          ? 'One email is in more than one row: '
+          : `${formatCount(emails)} emails are in more than one row, such as `}
+        <bdi>{first.email}</bdi> in lines {linesText(first)}.
+      </p>
+      <p>
+        {repeatedTexts[onTaken]} {limit}
+      </p>
+    </div>
+  );
+}
+
+function linesText({ lines, hasMore }: NonNullable<RepeatedEmails['first']>): string {
+  const texts = lines.map(formatCount);
+  return hasMore ? `${texts.join(', ')} and more` : `${texts.slice(0, -1).join(', ')} and ${texts.at(-1)}`;
 }
 
 const strayTextsMax = 5;
 const strayLengthMax = 40;
 
-/** Values that would become text, although other users have another type. They do not stop the import. */
+/** Values that would become text, although they should have another type. They do not stop the import. */
 function StrayNotice({ strayTexts, rows }: { strayTexts: readonly StrayTexts[]; rows: number }) {
   const hidden = strayTexts.length - strayTextsMax;
   return (
@@ -88,15 +129,15 @@ function StrayNotice({ strayTexts, rows }: { strayTexts: readonly StrayTexts[]; 
             <strong>
               <bdi>{stray.key}</bdi>
             </strong>
-            : {countText(stray.rows, rows)} a text where other users have {typeName(stray)}, such as “
-            <bdi>{shortened(stray.firstText)}</bdi>” in row {formatCount(stray.firstRow)}.
+            : {countText(stray.rows, rows)} {describeStray(stray)}, such as “<bdi>{shortened(stray.firstText)}</bdi>” in
+            row {formatCount(stray.firstRow)}.
           </li>
         ))}
         {hidden > 0 ? (
           <li>{hidden === 1 ? 'One more attribute has such texts.' : `${hidden} more attributes have such texts.`}</li>
         ) : null}
       </ul>
-      <p>{adviceFor(strayTexts)}</p>
+      <p>They are imported as text. {adviceFor(strayTexts)}</p>
     </div>
   );
 }

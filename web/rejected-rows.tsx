@@ -1,6 +1,7 @@
 /** The rejected rows of an import in a table, in which the user corrects them. */
 import { useId } from 'preact/hooks';
 import type { RowProblem } from '../src/user-files/columns.js';
+import { isColumnOf } from '../src/user-files/header.js';
 import { fieldText } from './csv.js';
 import { formatCount } from './format.js';
 import type { ImportReport, RejectedRow } from './import-users.js';
@@ -82,7 +83,7 @@ function Row({ rejectedRow: { row, line, cells, problem }, text, columns, onEdit
         <ProblemText problem={{ field: problem.field, message: text }} />
       </td>
       {columns.map(({ index, name, field = '' }) => {
-        const isInvalid = isAt(problem.field, field);
+        const isInvalid = isAt(problem.field, field) || isColumnOf({ field }, problem.field);
         return (
           <td key={index} data-label={name}>
             <input

@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { UnreadableFile, WrongEncoding } from '../src/user-files/file-text.js';
 import type { Directory } from './directory.js';
-import { readKnownAttributes, readRareAttributes, withTypes } from './import-attributes.js';
+import { readKnownAttributes, readRareAttributes } from './import-attributes.js';
 import { initialState } from './import-batch.js';
 import { type CheckReport, checkImport } from './import-check.js';
 import type { ChooseProblem } from './import-chooser.js';
@@ -81,8 +81,14 @@ export function useImport({ directory, onTaken, onImported }: ImportOptions) {
         if (!signal.aborted) setStep({ kind: 'checking', preview, ...progress });
       },
     });
-    if (!signal.aborted) setStep({ kind: 'checked', preview, check: report });
+    if (signal.aborted) return;
+    const hasFound = report.strayTexts.length > 0 || report.repeatedEmails.emails > 0;
+    if (report.isByServer || hasFound) setStep({ kind: 'checked', preview, check: report });
+    else await runPreview(preview);
   }
+
+  const runPreview = (preview: FilePreview) =>
+    run(preview.file, (options) => importUsers(directory, fileOf(preview), options));
 
   /** Shows the progress, and then the report. */
   async function run(
@@ -116,7 +122,7 @@ export function useImport({ directory, onTaken, onImported }: ImportOptions) {
       readingRef.current?.abort();
       setStep({ kind: 'preview', preview });
     },
-    run: (preview: FilePreview) => run(preview.file, (options) => importUsers(directory, fileOf(preview), options)),
+    run: runPreview,
     retry({ report, ...state }: ReportStep) {
       const start = (options: ImportRunOptions) =>
         retryRejected(directory, corrected(report, state.corrections), options);
@@ -127,8 +133,8 @@ export function useImport({ directory, onTaken, onImported }: ImportOptions) {
   };
 }
 
-function fileOf({ file, delimiter, encoding, columns, known }: FilePreview): ImportFile {
-  return { file, delimiter, encoding: encoding || undefined, columns: withTypes(columns, known) };
+function fileOf({ file, delimiter, encoding, columns }: FilePreview): ImportFile {
+  return { file, delimiter, encoding: encoding || undefined, columns };
 }
 
 export function corrected(report: ImportReport, corrections: Corrections): ImportReport {

@@ -9,6 +9,7 @@ import { userFields, writableFields, writablePaths } from '../fields.js';
 import { inexactNumberText } from '../json.js';
 import { safeJson } from '../safe-text.js';
 import { type CellType, valueOfCell } from './cell-types.js';
+import { fullNameColumn, splitFullName } from './full-name.js';
 import { hasInfinity, isObject, readJson } from './read-json.js';
 
 /** The reason why a row was rejected. `field` is empty if the whole row is invalid. */
@@ -44,8 +45,8 @@ type Field = (typeof writableFields)[number]['name'];
 
 const namesByPath = new Map<string, Field>(writableFields.map(({ path, name }) => [path, name]));
 
-/** The target of a value: a field, one attribute, or nothing. Undefined if the name is unknown. */
-export type Target = { field: Field } | { attribute: string; type?: CellType } | 'ignored' | undefined;
+/** The target of a value: a field, one attribute, both names, or nothing. Undefined if the name is unknown. */
+export type Target = { field: Field } | { attribute: string; type?: CellType } | 'fullName' | 'ignored' | undefined;
 
 export interface ColumnOptions {
   /** From `--column`: maps names in the file to fields. */
@@ -64,8 +65,9 @@ export function targetOf(name: string, { column = new Map() }: ColumnOptions): T
   return ignored ? 'ignored' : undefined;
 }
 
-/** The target of a writable field's name in snake_case, or of attributes.KEY. */
+/** The target of a writable field's name in snake_case, of attributes.KEY, or of full_name. */
 export function targetOfField(field: string): Target {
+  if (field === fullNameColumn) return 'fullName';
   if (field.startsWith(attributePrefix)) return { attribute: field.slice(attributePrefix.length) };
   const name = namesByPath.get(field);
   return name && { field: name };
@@ -93,13 +95,17 @@ export function createUserDraft() {
     /** Sets the text of a cell: JSON for `attributes`, a value of the column's type for one attribute, or else the text. */
     setText(target: Target, text: string): void {
       if (text === '' || target === undefined || target === 'ignored') return;
-      if ('attribute' in target) this.setValue(target, valueOfCell(text, target.type));
+      if (target === 'fullName') {
+        const { firstName, lastName } = splitFullName(text);
+        this.setText({ field: 'firstName' }, firstName);
+        this.setText({ field: 'lastName' }, lastName);
+      } else if ('attribute' in target) this.setValue(target, valueOfCell(text, target.type));
       // A cell with the text `null` is invalid. A JSON member that is null is unset.
       else this.setValue(target, target.field === 'attributes' ? (readJson(text) ?? undefined) : text);
     },
     /** Sets a JSON value. null means unset. */
     setValue(target: Target, value: unknown): void {
-      if (value === null || target === undefined || target === 'ignored') return;
+      if (value === null || typeof target !== 'object') return;
       if ('attribute' in target) {
         singleAttributes.push([target.attribute, value]);
       } else if (target.field === 'attributes') {

@@ -6,10 +6,11 @@
 import { textFields, writablePaths } from '../fields.js';
 import type { CellType } from './cell-types.js';
 import { errorColumns, ignoredFields, type Target, targetOfField } from './columns.js';
+import { fullNameColumn } from './full-name.js';
 
 export interface Column {
   readonly name: string;
-  /** In snake_case, or attributes.KEY. Empty if the column is not imported. */
+  /** In snake_case, or attributes.KEY, or full_name, which is both names. Empty if the column is not imported. */
   readonly field: string;
   /** Whether it is not imported because clients cannot write the field, as in an export. */
   readonly isIgnored: boolean;
@@ -122,5 +123,10 @@ export function findDuplicate(columns: readonly Column[]): { field: string; inde
 }
 
 export function missingFields(columns: readonly Column[]): string[] {
-  return requiredFields.filter((field) => !columns.some((column) => column.field === field));
+  return requiredFields.filter((field) => !columns.some((column) => isColumnOf(column, field)));
+}
+
+/** Whether the cells of a column contain the value of the field. */
+export function isColumnOf({ field }: Pick<Column, 'field'>, path: string): boolean {
+  return field === path || (field === fullNameColumn && (path === 'first_name' || path === 'last_name'));
 }

@@ -9,6 +9,7 @@ import { type Column, matchHeader } from '../../src/user-files/header.js';
 import { createRejectedCsv, fileRowsOf, readText, refuseColumns } from '../../web/csv.js';
 import { encodings } from '../../web/encodings.js';
 import { createExportFile, exportFields } from '../../web/export-format.js';
+import type { OnTaken } from '../../web/import-messages.js';
 
 // As in the page, which Vite builds with csv-parse's build for browsers. The command line above has the default build.
 vi.resetModules();
@@ -157,10 +158,15 @@ describe('the rows of a file', () => {
 });
 
 it('names the columns of one field, and the missing columns', () => {
-  expect(refuseColumns(matchHeader(['firstName', ' email ']))).toBeUndefined();
-  expect(refuseColumns(matchHeader(['email']))).toBe('Choose a column for First name.');
-  expect(refuseColumns(matchHeader(['x']))).toBe('Choose a column for First name and for Email.');
-  expect(refuseColumns(matchHeader(['email', 'E-Mail', 'first_name']))).toBe(
+  const refuse = (header: string[], onTaken: OnTaken = 'reject') => refuseColumns(matchHeader(header), onTaken);
+  expect(refuse(['firstName', ' email '])).toBeUndefined();
+  expect(refuse(['first_name'])).toBe('Choose a column for Email.');
+  expect(refuse(['email'])).toBe(
+    'Choose a column for First name. If one column has whole names, choose Full name for it.',
+  );
+  expect(refuse(['email'], 'update')).toContain('If the file has no names, export the users');
+  expect(refuse(['x'])).toContain('Choose a column for First name and for Email. If');
+  expect(refuse(['email', 'E-Mail', 'first_name'])).toBe(
     'Two columns are Email: “email” (column 1) and “E-Mail” (column 2). Ignore all but one of them.',
   );
 });

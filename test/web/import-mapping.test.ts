@@ -9,8 +9,11 @@ import {
   adviceFor,
   cellNoteOf,
   createStrayTexts,
+  describeStray,
   templateOf,
+  withField,
   withKnownKeys,
+  withType,
   withTypes,
 } from '../../web/import-attributes.js';
 import { withAttributes } from '../../web/import-file.js';
@@ -18,6 +21,9 @@ import { frequentAttributes, type KnownAttributes } from '../../web/use-attribut
 import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
 import { button, counts, dialog, useCsvFiles } from './import-dialog.js';
 import { useSite } from './site.js';
+
+/** The type that a column for the attribute gets at first. */
+const typeOf = (key: string) => withTypes(matchHeader([`attributes.${key}`]), known)[0]?.type;
 
 const known: KnownAttributes = new Map([
   ['department', 'text'],
@@ -90,25 +96,43 @@ describe('attributes that exist', () => {
 
 describe('the cells of a column for an attribute', () => {
   it.each([
-    ['department', ['a', ''], 'Imported as text.', false],
+    ['department', ['a', '']],
+    ['floor', ['3', '']],
+    ['floor', ['']],
+    ['remote', ['true', 'No']],
+    ['skills', ['["go"]', '[]']],
+    ['address', ['[1,2]']],
+    ['start-date', ['', '']],
+    ['homepage', ['none']],
+    ['new', ['3']],
+  ])('need no note for %s: %j', (key, cells) => {
+    expect(cellNoteOf(key, typeOf(key), cells, known)).toBeUndefined();
+  });
+
+  it.each([
     ['new', ['2026-02-28'], 'Imported as a date.', false],
-    ['floor', ['3', ''], 'Imported as a number.', false],
-    ['floor', [''], 'Imported as a number.', false],
     ['floor', ['3', 'n/a'], 'Some cells are imported as text, but other users have a number.', true],
     ['floor', ['n/a', ''], 'Imported as text, but other users have a number.', true],
-    ['remote', ['true', 'No'], 'Imported as “Yes” or “No”.', false],
     ['remote', ['maybe'], 'Imported as text, but other users have “Yes” or “No”.', true],
-    ['skills', ['["go"]', '[]'], 'Imported as a list.', false],
     ['skills', ['go, rust'], 'Imported as text, but other users have a list.', true],
-    ['address', ['[1,2]'], 'Imported as a list.', false],
     ['address', ['{}'], 'Imported as text, but other users have JSON.', true],
     ['address', [''], 'Imported as text, but other users have JSON.', true],
     ['start-date', ['2026-02-28', ''], 'Imported as a date.', false],
     ['start-date', ['2026-02-28', '28.2.2026'], 'Some cells are imported as text, but other users have a date.', true],
-    ['start-date', ['', ''], 'Imported as text.', false],
-    ['homepage', ['none'], 'Imported as text.', false],
   ])('for %s: %j', (key, cells, text, isStray) => {
-    expect(cellNoteOf(key, cells, known)).toEqual({ text, isStray });
+    expect(cellNoteOf(key, typeOf(key), cells, known)).toEqual({ text, isStray });
+  });
+
+  it.each([
+    ['new', 'number', ['7', ''], undefined],
+    ['new', 'number', ['7', 'n/a'], 'Some cells are imported as text, because they are not a number.'],
+    ['new', 'number', ['0049', '+3'], 'Imported as text, because they are not a number.'],
+    ['new', 'boolean', ['yes'], undefined],
+    ['floor', undefined, ['3'], 'Imported as text, but other users have a number.'],
+    ['floor', 'list', ['["3"]'], 'Other users have a number in this attribute.'],
+    ['department', 'number', ['3'], 'Other users have a text in this attribute.'],
+  ] as const)('for %s with the chosen type %s: %j', (key, type, cells, text) => {
+    expect(cellNoteOf(key, type, cells, known)?.text).toBe(text);
   });
 });
 
@@ -121,15 +145,26 @@ it('a column gets the type that other users have', () => {
   );
 });
 
+it('a type that the user chose stays if the attribute gets another name', () => {
+  const [column] = withTypes(matchHeader(['attributes.new']), known);
+  if (column === undefined) throw new Error('There is no column.');
+  expect(withField(withType(column, 'number'), 'attributes.other', known).type).toBe('number');
+  expect(withField(column, 'attributes.floor', known).type).toBe('number');
+  const text = withType(withField(column, 'attributes.floor', known), undefined);
+  expect(withField(text, 'attributes.remote', known).type).toBeUndefined();
+  expect(withField(withField(text, '', known), 'attributes.remote', known).type).toBe('boolean');
+  expect(withField(withType(column, 'number'), 'last_name', known)).toEqual({ ...column, field: 'last_name' });
+});
+
 describe('texts where other users have another type', () => {
   it('are counted by attribute, the most frequent first', () => {
-    const found = createStrayTexts(known);
+    const found = createStrayTexts([], known);
     found.add(1, { floor: 3, 'start-date': '2026-02-28', department: 'x', homepage: 'none' });
     found.add(2, { floor: '3' });
     found.add(3);
     found.add(4, { 'start-date': 'soon', floor: null });
     found.add(5, { 'start-date': '2026-02-30' });
-    expect(found.list()).toEqual([
+    expect(found.list()).toMatchObject([
       { key: 'start-date', type: 'date', rows: 2, firstRow: 4, firstText: 'soon' },
       { key: 'floor', type: 'number', rows: 1, firstRow: 2, firstText: '3' },
     ]);
@@ -142,9 +177,22 @@ describe('texts where other users have another type', () => {
   });
 
   it('do not count inherited properties', () => {
-    const found = createStrayTexts(new Map([['toString', 'number']]));
+    const found = createStrayTexts([], new Map([['toString', 'number']]));
     found.add(1, {});
     expect(found.list()).toEqual([]);
+  });
+
+  it('are counted for the types that the user chose', () => {
+    const [level, floor] = matchHeader(['attributes.level', 'attributes.floor']);
+    if (level === undefined || floor === undefined) throw new Error('The columns are missing.');
+    const found = createStrayTexts([withType(level, 'number'), floor], known);
+    found.add(1, { level: 1, floor: '3' });
+    found.add(2, { level: '007' });
+    expect(found.list().map(describeStray)).toEqual([
+      'a text where other users have a number',
+      'a text that is not a number',
+    ]);
+    expect(adviceFor(found.list())).toBe('To change the type of a column, go back. Write numbers as 3 or 1234.5.');
   });
 });
 
@@ -185,6 +233,7 @@ describe.skipIf(browserMissing !== undefined)('attributes in an import on the pa
   }
 
   const field = (page: Page, name: string): Locator => dialog(page).getByLabel(`Field of ${name}`);
+  const type = (page: Page, name: string): Locator => dialog(page).getByLabel(`Type of ${name}`);
 
   async function attributesOf(email: string): Promise<unknown> {
     for await (const user of site.app.client.exportAllUsers()) if (user.email === email) return user.attributes;
@@ -250,21 +299,53 @@ describe.skipIf(browserMissing !== undefined)('attributes in an import on the pa
     rows[5] = 'U5,u5@example.com,YES,,';
     rows[6] = 'U6,u6@example.com,,28.2.2026,';
     await choose(page, `first_name,email,Remote,Start date,attributes\n${rows.join('\n')}\n`);
-    await dialog(page).getByText('Imported as “Yes” or “No”.').waitFor();
+    expect(await type(page, 'Remote').inputValue()).toBe('boolean');
     await dialog(page).getByText('Imported as a date.').waitFor();
     await button(page, 'Check').click();
-    await dialog(page).getByText('All rows can be imported, but some values differ in type').waitFor();
+    await dialog(page).getByText('All rows can be imported, but some values have another type').waitFor();
     expect(await dialog(page).locator('.stray-texts li').allTextContents()).toEqual([
       'startDate: 2 of 200 rows have a text where other users have a date, such as “n/a” in row 5.',
       'floor: 1 of 200 rows has a text where other users have a number, such as “ground” in row 1.',
       'remote: 1 of 200 rows has a text where other users have “Yes” or “No”, such as “maybe” in row 5.',
     ]);
-    await dialog(page).getByText('Write dates as 2026-02-28. Write numbers as 3 or 1234.5. Write yes or no.').waitFor();
+    await dialog(page)
+      .getByText('They are imported as text. Write dates as 2026-02-28. Write numbers as 3 or 1234.5. Write yes or no.')
+      .waitFor();
     await expectAccessible();
     await button(page, 'Import 200 users').click();
     await dialog(page).getByText('The import is complete.').waitFor();
     expect(await attributesOf('u4@example.com')).toEqual({ remote: 'maybe', startDate: 'n/a' });
     expect(await attributesOf('u5@example.com')).toEqual({ remote: true });
+    expectNoFaults();
+  });
+
+  it('get the type that the user chooses, and the page says which values do not have it', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    const rows = ['Ada,ada@example.com,7.50,no,5', 'Eva,eva@example.com,n/a,YES,6', 'Bo,bo@example.com,007,,7'];
+    await choose(page, `first_name,email,Level,Vegan,Floor\n${rows.join('\n')}\n`);
+    await button(page, 'Add them as attributes').click();
+    expect(await type(page, 'Level').inputValue()).toBe('');
+    expect(await type(page, 'Floor').inputValue()).toBe('number');
+    await type(page, 'Level').selectOption('as number');
+    await type(page, 'Vegan').selectOption('as yes or no');
+    await type(page, 'Floor').selectOption('as text');
+    const samples = dialog(page).locator('.columns tbody tr').nth(2).locator('.samples > span');
+    expect(await samples.allTextContents()).toEqual(['7.5', 'n/a as text', '007 as text']);
+    await dialog(page).getByText('Some cells are imported as text, because they are not a number.').waitFor();
+    await expectAccessible();
+    await button(page, 'Check').click();
+    await dialog(page).getByText('All rows can be imported, but some values have another type').waitFor();
+    expect(await dialog(page).locator('.stray-texts li').allTextContents()).toEqual([
+      'floor: all 3 rows have a text where other users have a number, such as “5” in row 1.',
+      'Level: 2 of 3 rows have a text that is not a number, such as “n/a” in row 2.',
+    ]);
+    await button(page, 'Back').click();
+    expect(await type(page, 'Level').inputValue()).toBe('number');
+    await button(page, 'Check').click();
+    await button(page, 'Import 3 users').click();
+    await dialog(page).getByText('The import is complete.').waitFor();
+    expect(await attributesOf('ada@example.com')).toEqual({ Level: 7.5, Vegan: false, floor: '5' });
+    expect(await attributesOf('bo@example.com')).toEqual({ Level: '007', floor: '7' });
     expectNoFaults();
   });
 

@@ -129,6 +129,26 @@ describe.skipIf(browserMissing !== undefined)('the page of a caller', () => {
       expectNoFaults();
     });
 
+    it('reads before an import what only the page can find', async () => {
+      const { page, calls, expectAccessible, expectNoFaults } = await open(['reader', 'writer'], '#dialog=import');
+      const text = 'first_name,email,attributes.floor\nMae,mae@example.com,3\nMae,MAE@example.com,n/a\n';
+      await dialog(page)
+        .getByLabel('CSV file')
+        .setInputFiles({ name: 'people.csv', mimeType: 'text/csv', buffer: Buffer.from(text) });
+      await dialog(page).getByLabel('Type of attributes.floor').selectOption('as number');
+      const start = dialog(page).getByRole('button', { name: 'Import', exact: true });
+      await start.click();
+      await dialog(page).getByText('The server checks the rows only during the import.').waitFor();
+      await dialog(page).getByText('One email is in more than one row: MAE@example.com in lines 2 and 3.').waitFor();
+      await dialog(page).getByText('1 of 2 rows has a text that is not a number, such as “n/a” in row 2.').waitFor();
+      expect(await dialog(page).locator('.counts').count()).toBe(0);
+      await expectAccessible();
+      await start.click();
+      await dialog(page).getByText('The import is complete, but one row was rejected.').waitFor();
+      expect(calls).not.toContain('ImportUsers');
+      expectNoFaults();
+    });
+
     it('can edit only the attributes that it may write, and sends only those', async () => {
       const { page, calls, expectAccessible, expectNoFaults } = await open(['reader', 'writer'], `#user=${ada.id}`);
       await button(page, 'Edit').click();

@@ -1,0 +1,105 @@
+/** Tests the columns of an import that are names: whole names, and files without names. */
+import { beforeEach, describe, expect, it } from 'vitest';
+import { matchHeader } from '../../src/user-files/header.js';
+import { withFullName } from '../../web/import-file.js';
+import { browserMissing } from './browser.js';
+import { button, counts, dialog, useCsvFiles } from './import-dialog.js';
+import { useSite } from './site.js';
+
+describe('the column of whole names', () => {
+  const fields = (header: string[], ...samples: string[][]) =>
+    withFullName(matchHeader(header), samples).map(({ field }) => field);
+
+  it('is found by its name', () => {
+    expect(fields(['Full name', 'E-mail'])).toEqual(['full_name', 'email']);
+    expect(fields(['Name', 'full_name'], ['Ada King', 'Ada King'])).toEqual(['', 'full_name']);
+    expect(fields(['NAME'], ['Ada King'], ['Madonna'], ['King, Ada'])).toEqual(['full_name']);
+    expect(fields(['Employee name'], ['Ada King'])).toEqual(['full_name']);
+  });
+
+  it('is not guessed if other columns are names, or if its cells are single words', () => {
+    expect(fields(['First name', 'Full name'])).toEqual(['first_name', '']);
+    expect(fields(['Name', 'Surname'], ['Ada', 'King'])).toEqual(['', 'last_name']);
+    expect(fields(['Vorname', 'Name'], ['Ada', 'King'], ['Eva', 'von Berg'])).toEqual(['', '']);
+    expect(fields(['Name'])).toEqual(['']);
+    expect(fields(['User name', 'Company name'], ['Ada King', 'Acme Ltd'])).toEqual(['', '']);
+  });
+});
+
+describe.skipIf(browserMissing !== undefined)('names in an import on the page', () => {
+  const site = useSite();
+  const choose = useCsvFiles();
+
+  beforeEach(site.clear);
+
+  async function names(): Promise<string[]> {
+    const users = await Array.fromAsync(site.app.client.exportAllUsers());
+    return users.map(({ firstName, lastName }) => `${firstName}|${lastName}`);
+  }
+
+  it('are split if one column has whole names', async () => {
+    const { page, expectAccessible, expectNoFaults } = await site.open('#dialog=import');
+    const rows = [
+      'Ada Lovelace,a@example.com',
+      'Madonna,m@example.com',
+      '"Hopper, Grace",g@example.com',
+      ',x@example.com',
+    ];
+    const long = `${'x'.repeat(3_000)} Long,l@example.com`;
+    await choose(page, `Name,E-Mail\n${rows.join('\n')}\n${long}\n`);
+    const field = dialog(page).getByLabel('Field of Name');
+    expect(await field.inputValue()).toBe('full_name');
+    expect(await dialog(page).locator('.samples').first().locator(':scope > span').allTextContents()).toEqual([
+      'first Ada last Lovelace',
+      'first Madonna',
+      'first Grace last Hopper',
+    ]);
+    await dialog(page).getByText('Split at the last space, or at the comma').waitFor();
+    await expectAccessible();
+    await button(page, 'Check').click();
+    await button(page, 'Import 3 users').click();
+    await dialog(page).getByText('but 2 rows were rejected').waitFor();
+    const why = await dialog(page).locator('.rejected .why').allTextContents();
+    expect(why).toEqual(['First name: is empty', expect.stringMatching(/^First name: must have/)]);
+    expect(await names()).toEqual(['Ada|Lovelace', 'Madonna|', 'Grace|Hopper']);
+    const cell = dialog(page).getByRole('textbox', { name: 'Name in row 4', exact: true });
+    expect(await cell.getAttribute('aria-invalid')).toBe('true');
+    await cell.fill('Eva Berg');
+    await button(page, 'Send again').click();
+    await dialog(page).getByText('but one row was rejected').waitFor();
+    expect(await names()).toContain('Eva|Berg');
+    expectNoFaults();
+  });
+
+  it('must not come from a column of whole names and another column', async () => {
+    const { page } = await site.open('#dialog=import');
+    await choose(page, 'Full name,Given,E-Mail\nAda Lovelace,Ada,a@example.com\n');
+    await dialog(page).getByLabel('Field of Given').selectOption('First name');
+    await dialog(page).getByText('“Full name” is both names, and “Given” is the first name. Ignore one').waitFor();
+    await dialog(page).getByLabel('Field of Full name').selectOption('Ignore');
+    await dialog(page).getByText('is both names').waitFor({ state: 'detached' });
+  });
+
+  it('are needed even for an update, and the page says how to get them', async () => {
+    const { page, expectAccessible } = await site.open('#dialog=import');
+    await choose(page, 'E-Mail,attributes.city\na@example.com,Oslo\n');
+    await dialog(page).getByText('Choose a column for First name. If one column has whole names').waitFor();
+    expect(await dialog(page).getByText('export the users as').count()).toBe(0);
+    await dialog(page).getByLabel('If an email is taken').selectOption('Update the user who has the email');
+    await dialog(page).getByText('A row needs a first name even if it only updates a user.').waitFor();
+    await dialog(page).getByText('export the users as “CSV, for a later import”, add your columns').waitFor();
+    await expectAccessible();
+  });
+
+  it('of an update change only the name that a cell has', async () => {
+    await site.app.client.createUser({ user: { firstName: 'Old', lastName: 'Name', email: 'a@example.com' } });
+    const { page } = await site.open('#dialog=import');
+    await choose(page, 'Full name,E-Mail\nMadonna,a@example.com\n');
+    await dialog(page).getByLabel('If an email is taken').selectOption('Update the user who has the email');
+    await button(page, 'Check').click();
+    await button(page, 'Import 1 user').click();
+    await dialog(page).getByText('The import is complete.').waitFor();
+    expect(await counts(page)).toMatchObject({ Updated: '1' });
+    expect(await names()).toEqual(['Madonna|Name']);
+  });
+});

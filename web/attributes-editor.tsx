@@ -12,6 +12,7 @@ import {
   withChosenType,
 } from './attributes.js';
 import type { Directory } from './directory.js';
+import { isPlainEnter } from './suggested-text.js';
 import { useNewestAttributes } from './use-attribute-types.js';
 import { othersNoun, type UsedAttributes, withKey } from './used-attributes.js';
 import { violationText } from './user-fields.js';
@@ -161,6 +162,15 @@ function AttributeFields(props: AttributeFieldsProps) {
           value={row.key}
           {...described('key', similar === undefined ? undefined : similarId)}
           onInput={(event) => onChange(withKey(row, event.currentTarget.value, known))}
+          onKeyDown={(event) => {
+            // Enter would save the form before the value was typed.
+            const value = event.currentTarget.parentElement?.querySelector<HTMLElement>(
+              '.attribute-value :is(input, textarea)',
+            );
+            if (!isPlainEnter(event) || value == null) return;
+            event.preventDefault();
+            value.focus();
+          }}
         />
       ) : (
         <span class="attribute-key" dir="auto">

@@ -132,8 +132,10 @@ export function withText(row: AttributeRow, text: string): AttributeRow {
   return { ...rest, text };
 }
 
-function readValue({ type, text, untouched }: AttributeRow): { value: JsonValue } | { problem: string } {
+function readValue(row: AttributeRow): { value: JsonValue } | { problem: string } {
+  const { type, text, untouched } = row;
   if (untouched !== undefined) return untouched;
+  if (row.isNew === true && isBlankText(row)) return { problem: 'Type a value, or remove the attribute.' };
   switch (type) {
     case 'text':
       return { value: text };
@@ -191,6 +193,11 @@ export function readAttributes(
   }
   // fromEntries defines properties, so that it treats a key named __proto__ like any other key.
   return problems.size > 0 ? { problems } : { attributes: Object.fromEntries(values) };
+}
+
+/** In a new attribute, it is more often a mistake than wanted. It is possible as JSON. */
+export function isBlankText({ type, text }: AttributeRow): boolean {
+  return (type === 'text' || type === 'list') && text.trim() === '';
 }
 
 function isBlank({ key, type, text, isNew }: AttributeRow): boolean {

@@ -6,6 +6,7 @@ import {
   type AttributeRow,
   type AttributeType,
   attributeTypes,
+  isBlankText,
   newRow,
   readAttributes,
   withChosenType,
@@ -192,9 +193,7 @@ function readChange(
   if (key === '') return { problem: { part: 'key', message: 'Enter the name of the attribute.' } };
   if (protectedKeys.has(key)) return { problem: { part: 'key', message: 'You may not write this attribute.' } };
   if (removes) return { change: { key, value: undefined } };
-  // It is more often a mistake than wanted, and is possible as JSON.
-  if ((row.type === 'text' || row.type === 'list') && row.text.trim() === '')
-    return { problem: { part: 'value', message: 'Type a value, or choose Remove.' } };
+  if (isBlankText(row)) return { problem: { part: 'value', message: 'Type a value, or choose Remove.' } };
   const result = readAttributes([{ ...row, key }]);
   if (result.problems === undefined) return { change: { key, value: result.attributes[key] } };
   const [problem] = result.problems.values();

@@ -1,15 +1,12 @@
 /** Shows the value of an attribute to be read: links, days and times in the user's language, nested values folded. */
 import { Fragment } from 'preact';
 import { useState } from 'preact/hooks';
-import { isDate, isLink, sortedByKey } from './attributes.js';
-import { formatCount, formatMoment } from './format.js';
+import { isLink, sortedByKey } from './attributes.js';
+import { formatCount, formatTimeText } from './format.js';
 import type { JsonValue } from './user-fields.js';
 
 /** A longer text is cut until the user asks for the rest. */
 const shortTextMax = 280;
-
-const dayFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeZone: 'UTC' });
-const timestampForm = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)$/;
 
 export function AttributeValue({ value }: { value: JsonValue }) {
   if (value === null) return <em class="faint">No value</em>;
@@ -30,11 +27,11 @@ function TextValue({ text }: { text: string }) {
       </a>
     );
   }
-  const isTime = timestampForm.test(text) && !Number.isNaN(Date.parse(text));
-  if (isTime || isDate(text)) {
+  const time = formatTimeText(text);
+  if (time !== undefined) {
     return (
       <time class="numeric" dateTime={text} title={text}>
-        {isTime ? formatMoment(new Date(text)) : dayFormat.format(new Date(text))}
+        {time}
       </time>
     );
   }

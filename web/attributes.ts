@@ -4,6 +4,7 @@
  */
 import { inexactNumberText, isExactNumber } from '../src/json.js';
 import { hasInfinity, readJson } from '../src/user-files/read-json.js';
+import { isDate } from './days.js';
 import { numberProblem, parseNumber } from './parse-number.js';
 import type { JsonObject, JsonValue } from './user-fields.js';
 
@@ -83,11 +84,6 @@ export function attributeTypeOf(value: JsonValue): AttributeType {
   if (Array.isArray(value)) return isListOfLines(value) ? 'list' : 'json';
   if (typeof value === 'object') return 'json';
   return typeof value === 'number' ? 'number' : 'boolean';
-}
-
-/** Whether the text is a day that exists, such as 2026-02-28. */
-export function isDate(text: string): boolean {
-  return /^\d{4}-\d{2}-\d{2}$/.test(text) && new Date(`${text}T00:00:00Z`).toJSON()?.startsWith(text) === true;
 }
 
 /** Whether the text is the URL of a web page. Another URL could run a script. */

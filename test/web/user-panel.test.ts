@@ -164,14 +164,28 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     expectNoFaults();
   });
 
-  it('removes the space around a pasted email, and around nothing else', async () => {
+  it('removes the space around names and a pasted email, and around nothing else', async () => {
     const { page, expectNoFaults } = await open('new');
-    await field(page, 'First name').fill('Mary ');
+    await field(page, 'First name').fill('  ');
     await field(page, 'Email').fill(' mary@example.com ');
+    await field(page, 'Image URL').fill(' https://example.com/mary.png\u00a0');
+    await button(page, 'Add attribute').click();
+    await panel(page).getByLabel('Key of attribute 1').fill('note');
+    await panel(page).getByLabel('Value of note').fill(' x ');
+    await button(page, 'Create').click();
+    await panel(page).getByText('First name is required.').waitFor();
+    await field(page, 'First name').fill(' Mary  Ann ');
+    await field(page, 'Last name').fill('  ');
     await button(page, 'Create').click();
     await button(page, 'Edit').waitFor();
     const [created] = await withEmail('mary@example.com');
-    expect(created).toMatchObject({ firstName: 'Mary ', email: 'mary@example.com' });
+    expect(created).toMatchObject({
+      firstName: 'Mary  Ann',
+      lastName: '',
+      email: 'mary@example.com',
+      profileImageUrl: 'https://example.com/mary.png',
+      attributes: { note: ' x ' },
+    });
 
     await button(page, 'Edit').click();
     await field(page, 'Email').fill('mary.ward@example.com\u00a0');
@@ -179,8 +193,9 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     await button(page, 'Edit').waitFor();
     expect((await read(created?.id ?? ''))?.email).toBe('mary.ward@example.com');
 
-    // An email that is older than the rule stays as it is while other fields change.
-    await site.app.database.query('update users set email = $1 where id = $2', [' mary', created?.id]);
+    // Texts that are older than the rule stay as they are while other fields change.
+    const old = [' mary', ' Ward ', created?.id];
+    await site.app.database.query('update users set email = $1, last_name = $2 where id = $3', old);
     await page.reload();
     const bodies = updatesOf(page);
     await button(page, 'Edit').click();
@@ -188,7 +203,7 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     await button(page, 'Save').click();
     await button(page, 'Edit').waitFor();
     expect(bodies).toHaveLength(1);
-    expect(await read(created?.id ?? '')).toMatchObject({ firstName: 'Maria', email: ' mary' });
+    expect(await read(created?.id ?? '')).toMatchObject({ firstName: 'Maria', lastName: ' Ward ', email: ' mary' });
     expectNoFaults();
   });
 

@@ -35,15 +35,22 @@ function TextValue({ text }: { text: string }) {
       </time>
     );
   }
-  const isCut = !isWhole && text.length > shortTextMax;
+  if (isWhole || text.length <= shortTextMax) {
+    return (
+      <span class="value-text" dir="auto">
+        {text}
+      </span>
+    );
+  }
+  const start = [...text.slice(0, shortTextMax)].slice(0, -1).join('');
   return (
     <span class="value-text" dir="auto">
-      {isCut ? `${[...text.slice(0, shortTextMax)].slice(0, -1).join('')}…` : text}
-      {isCut && (
-        <button type="button" class="button small" onClick={() => setWhole(true)}>
-          Show all
-        </button>
-      )}
+      {start}
+      <span class="on-screen">…</span>
+      <span class="on-paper">{text.slice(start.length)}</span>
+      <button type="button" class="button small" onClick={() => setWhole(true)}>
+        Show all
+      </button>
     </span>
   );
 }

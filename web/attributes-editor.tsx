@@ -147,7 +147,7 @@ function AttributeFields(props: AttributeFieldsProps) {
     noun !== undefined
       ? `Other users have ${noun} here.`
       : isNumberAsText(row, known)
-        ? 'This will be a text. For a number, change the type.'
+        ? 'This will be text, not a number.'
         : undefined;
   const described = (part: AttributeProblem['part'], id?: string) => {
     if (problem?.part === part) return { 'aria-invalid': true, 'aria-describedby': problemId };

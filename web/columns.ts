@@ -97,7 +97,7 @@ function timeColumn(
 const textMax = 200;
 
 /** Short, for a cell. */
-function attributeText(value: JsonValue | undefined): string {
+export function attributeText(value: JsonValue | undefined): string {
   if (value === undefined || value === null) return '';
   if (typeof value === 'boolean') return value ? 'Yes' : 'No';
   if (typeof value === 'string') return formatTimeText(value) ?? value.slice(0, textMax);

@@ -241,7 +241,7 @@ describe.skipIf(browserMissing !== undefined)('the forms of attributes', () => {
     await button(page, 'Add attribute').click();
     const key = panel(page).getByLabel(/^Key of/);
     await key.fill('salary');
-    const hint = panel(page).getByText('This will be a text. For a number, change the type.');
+    const hint = panel(page).getByText('This will be text, not a number.');
     for (const text of ['50,000', '1.234,5', '1 234', '42']) {
       await value(page, 'salary').fill(text);
       await hint.waitFor();

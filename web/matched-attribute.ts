@@ -68,7 +68,7 @@ function matchingValue({ operator, values: [text] }: Chip, path: FieldPath, user
   return items.length > 0 ? items : undefined;
 }
 
-/** What the row shows before the match, because there is room for only a few words. */
+/** The number of characters before the match, because a row has room for only a few words. */
 const beforeMax = 8;
 
 function fromMatch(whole: string, typed: string): string {

@@ -1,15 +1,12 @@
 /** Shows the value of an attribute to be read: links, days and times in the user's language, nested values folded. */
 import { Fragment } from 'preact';
 import { useState } from 'preact/hooks';
-import { isDate, isLink, sortedByKey } from './attributes.js';
-import { formatCount, formatMoment } from './format.js';
+import { isLink, sortedByKey } from './attributes.js';
+import { formatCount, formatTimeText } from './format.js';
 import type { JsonValue } from './user-fields.js';
 
 /** A longer text is cut until the user asks for the rest. */
 const shortTextMax = 280;
-
-const dayFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeZone: 'UTC' });
-const timestampForm = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)$/;
 
 export function AttributeValue({ value }: { value: JsonValue }) {
   if (value === null) return <em class="faint">No value</em>;
@@ -30,23 +27,30 @@ function TextValue({ text }: { text: string }) {
       </a>
     );
   }
-  const isTime = timestampForm.test(text) && !Number.isNaN(Date.parse(text));
-  if (isTime || isDate(text)) {
+  const time = formatTimeText(text);
+  if (time !== undefined) {
     return (
       <time class="numeric" dateTime={text} title={text}>
-        {isTime ? formatMoment(new Date(text)) : dayFormat.format(new Date(text))}
+        {time}
       </time>
     );
   }
-  const isCut = !isWhole && text.length > shortTextMax;
+  if (isWhole || text.length <= shortTextMax) {
+    return (
+      <span class="value-text" dir="auto">
+        {text}
+      </span>
+    );
+  }
+  const start = [...text.slice(0, shortTextMax)].slice(0, -1).join('');
   return (
     <span class="value-text" dir="auto">
-      {isCut ? `${[...text.slice(0, shortTextMax)].slice(0, -1).join('')}…` : text}
-      {isCut && (
-        <button type="button" class="button small" onClick={() => setWhole(true)}>
-          Show all
-        </button>
-      )}
+      {start}
+      <span class="on-screen">…</span>
+      <span class="on-paper">{text.slice(start.length)}</span>
+      <button type="button" class="button small" onClick={() => setWhole(true)}>
+        Show all
+      </button>
     </span>
   );
 }

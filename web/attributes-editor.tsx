@@ -12,8 +12,9 @@ import {
   withChosenType,
 } from './attributes.js';
 import type { Directory } from './directory.js';
+import { isPlainEnter } from './suggested-text.js';
 import { useNewestAttributes } from './use-attribute-types.js';
-import { othersNoun, type UsedAttributes, withKey } from './used-attributes.js';
+import { isNumberAsText, othersNoun, type UsedAttributes, withKey } from './used-attributes.js';
 import { violationText } from './user-fields.js';
 
 export interface AttributesEditorProps {
@@ -138,13 +139,19 @@ function AttributeFields(props: AttributeFieldsProps) {
   const { row, number, problem, known, keys, keysId, isReadOnly, onChange, onRemove } = props;
   const problemId = useId();
   const similarId = useId();
-  const othersId = useId();
+  const hintId = useId();
   const similar = row.isNew === true ? similarKey(row.key, keys) : undefined;
   const name = row.key === '' ? `attribute ${number}` : row.key;
   const noun = isReadOnly ? undefined : othersNoun(row, known);
-  const described = (part: AttributeProblem['part'], hintId?: string) => {
+  const hint =
+    noun !== undefined
+      ? `Other users have ${noun} here.`
+      : isNumberAsText(row, known)
+        ? 'This will be text, not a number.'
+        : undefined;
+  const described = (part: AttributeProblem['part'], id?: string) => {
     if (problem?.part === part) return { 'aria-invalid': true, 'aria-describedby': problemId };
-    return hintId === undefined ? {} : { 'aria-describedby': hintId };
+    return id === undefined ? {} : { 'aria-describedby': id };
   };
   return (
     <div class="attribute">
@@ -161,6 +168,15 @@ function AttributeFields(props: AttributeFieldsProps) {
           value={row.key}
           {...described('key', similar === undefined ? undefined : similarId)}
           onInput={(event) => onChange(withKey(row, event.currentTarget.value, known))}
+          onKeyDown={(event) => {
+            // Enter would save the form before the value was typed.
+            const value = event.currentTarget.parentElement?.querySelector<HTMLElement>(
+              '.attribute-value :is(input, textarea)',
+            );
+            if (!isPlainEnter(event) || value == null) return;
+            event.preventDefault();
+            value.focus();
+          }}
         />
       ) : (
         <span class="attribute-key" dir="auto">
@@ -178,7 +194,7 @@ function AttributeFields(props: AttributeFieldsProps) {
               row={row}
               label={`Value of ${name}`}
               suggestions={known?.get(row.key)?.suggestions ?? []}
-              invalid={described('value', noun === undefined ? undefined : othersId)}
+              invalid={described('value', hint === undefined ? undefined : hintId)}
               onChange={onChange}
             />
           </div>
@@ -208,9 +224,9 @@ function AttributeFields(props: AttributeFieldsProps) {
           There is also “<bdi>{similar}</bdi>”.
         </p>
       )}
-      {noun === undefined ? null : (
-        <p class="hint value-hint" id={othersId} role="status">
-          Other users have {noun} here.
+      {hint === undefined ? null : (
+        <p class="hint value-hint" id={hintId} role="status">
+          {hint}
         </p>
       )}
       {problem === undefined ? null : (

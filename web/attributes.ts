@@ -4,6 +4,7 @@
  */
 import { inexactNumberText, isExactNumber } from '../src/json.js';
 import { hasInfinity, readJson } from '../src/user-files/read-json.js';
+import { isDate } from './days.js';
 import { numberProblem, parseNumber } from './parse-number.js';
 import type { JsonObject, JsonValue } from './user-fields.js';
 
@@ -85,11 +86,6 @@ export function attributeTypeOf(value: JsonValue): AttributeType {
   return typeof value === 'number' ? 'number' : 'boolean';
 }
 
-/** Whether the text is a day that exists, such as 2026-02-28. */
-export function isDate(text: string): boolean {
-  return /^\d{4}-\d{2}-\d{2}$/.test(text) && new Date(`${text}T00:00:00Z`).toJSON()?.startsWith(text) === true;
-}
-
 /** Whether the text is the URL of a web page. Another URL could run a script. */
 export function isLink(text: string): boolean {
   return /^https?:\/\/\S+$/.test(text) && URL.canParse(text);
@@ -132,8 +128,10 @@ export function withText(row: AttributeRow, text: string): AttributeRow {
   return { ...rest, text };
 }
 
-function readValue({ type, text, untouched }: AttributeRow): { value: JsonValue } | { problem: string } {
+function readValue(row: AttributeRow): { value: JsonValue } | { problem: string } {
+  const { type, text, untouched } = row;
   if (untouched !== undefined) return untouched;
+  if (row.isNew === true && isBlankText(row)) return { problem: 'Type a value, or remove the attribute.' };
   switch (type) {
     case 'text':
       return { value: text };
@@ -191,6 +189,11 @@ export function readAttributes(
   }
   // fromEntries defines properties, so that it treats a key named __proto__ like any other key.
   return problems.size > 0 ? { problems } : { attributes: Object.fromEntries(values) };
+}
+
+/** In a new attribute, it is more often a mistake than wanted. It is possible as JSON. */
+export function isBlankText({ type, text }: AttributeRow): boolean {
+  return (type === 'text' || type === 'list') && text.trim() === '';
 }
 
 function isBlank({ key, type, text, isNew }: AttributeRow): boolean {

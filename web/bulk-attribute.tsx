@@ -6,12 +6,13 @@ import {
   type AttributeRow,
   type AttributeType,
   attributeTypes,
+  isBlankText,
   newRow,
   readAttributes,
   withChosenType,
 } from './attributes.js';
 import { BulkResult, BulkRunning, StopButton } from './bulk-report.js';
-import { type BulkReport, runBulk } from './bulk-run.js';
+import { type BulkFailure, type BulkReport, runBulk } from './bulk-run.js';
 import { type BulkTarget, describeTarget, readTarget, targetOfIds, usersText } from './bulk-target.js';
 import { changedText, changeText } from './bulk-texts.js';
 import { type AttributeChange, type Changed, writeAttribute } from './bulk-writes.js';
@@ -19,7 +20,7 @@ import { Dialog } from './dialog.js';
 import type { Directory } from './directory.js';
 import { showInvalid } from './show-invalid.js';
 import { isPlainEnter } from './suggested-text.js';
-import { closeToast, showToast, undoToast } from './toasts.js';
+import { closeToast, PartlyUndone, showToast, undoToast } from './toasts.js';
 import { useAttributeTypes } from './use-attribute-types.js';
 import { type RunOptions, useBulk } from './use-bulk.js';
 import { othersNoun, type UsedAttributes, withKey } from './used-attributes.js';
@@ -192,9 +193,7 @@ function readChange(
   if (key === '') return { problem: { part: 'key', message: 'Enter the name of the attribute.' } };
   if (protectedKeys.has(key)) return { problem: { part: 'key', message: 'You may not write this attribute.' } };
   if (removes) return { change: { key, value: undefined } };
-  // It is more often a mistake than wanted, and is possible as JSON.
-  if ((row.type === 'text' || row.type === 'list') && row.text.trim() === '')
-    return { problem: { part: 'value', message: 'Type a value, or choose Remove.' } };
+  if (isBlankText(row)) return { problem: { part: 'value', message: 'Type a value, or choose Remove.' } };
   const result = readAttributes([{ ...row, key }]);
   if (result.problems === undefined) return { change: { key, value: result.attributes[key] } };
   const [problem] = result.problems.values();
@@ -345,7 +344,10 @@ function ValueFields({ row, id, problem, known, valueRef, onRow }: ValueFieldsPr
   );
 }
 
-/** Restores the values before the change, except where somebody else has changed the attribute since then. */
+/**
+ * Restores the values before the change, except where somebody else has changed the attribute since then. If that leaves
+ * users as they are, rejects with an error that says how many.
+ */
 async function undo(
   directory: Directory,
   key: string,
@@ -354,15 +356,31 @@ async function undo(
 ): Promise<void> {
   const { signal } = new AbortController();
   const before = new Map(changed.map((each) => [each.user.id, each.before]));
+  const undone = new Set<string>();
   const report = await runBulk({
     users: [changed.map(({ user }) => user)],
     signal,
     onProgress: () => {},
-    act: (user) =>
-      writeAttribute(directory, user, { key, value: before.get(user.id) }, { signal, onChanged: () => {} }),
+    async act(user) {
+      const change = { key, value: before.get(user.id) };
+      const outcome = await writeAttribute(directory, user, change, { signal, onChanged: () => {} });
+      undone.add(user.id);
+      return outcome;
+    },
   });
   onChanged();
-  if (report.problem !== '') throw new Error(report.problem);
-  if (report.failed > 0)
-    throw new Error(`${usersText(report.failed)} kept the new value. ${report.failures[0]?.reason}`);
+  const failed = new Map(report.failures.map((failure) => [failure.id, failure]));
+  // Those that were not tried are missing in the report.
+  const failures = changed
+    .filter(({ user }) => !undone.has(user.id))
+    .map(({ user: { id, displayName: name, email } }) => failed.get(id) ?? { id, name, email, reason: report.problem });
+  if (failures.length > 0) throw new PartlyUndone(undoText(undone.size, failures), failures);
+}
+
+function undoText(undoneCount: number, failures: readonly BulkFailure[]): string {
+  const [reason = '', ...others] = new Set(failures.map((failure) => failure.reason));
+  const count = usersText(failures.length);
+  const text =
+    undoneCount === 0 ? `Not undone for ${count}.` : `Undone for ${usersText(undoneCount)}, not for ${count}.`;
+  return others.length > 0 ? `${text} There are several reasons.` : `${text} ${reason}`;
 }

@@ -3,6 +3,7 @@ import { useId } from 'preact/hooks';
 import type { BulkFailure, BulkProgress, BulkReport } from './bulk-run.js';
 import { usersText } from './bulk-target.js';
 import { formatLine } from './csv-line.js';
+import { Dialog } from './dialog.js';
 import { download } from './export-users.js';
 import { formatCount } from './format.js';
 import { ScrollRegion } from './scroll-region.js';
@@ -70,6 +71,29 @@ export function BulkResult({ report, participle }: BulkResultProps) {
       {problem === '' ? null : <p class="notice danger">{problem}</p>}
       {failures.length === 0 ? null : <Failures failures={failures} />}
     </>
+  );
+}
+
+export interface FailuresDialogProps {
+  readonly failures: readonly BulkFailure[];
+  onClose(): void;
+}
+
+export function FailuresDialog({ failures, onClose }: FailuresDialogProps) {
+  return (
+    <Dialog
+      title={`Not undone for ${usersText(failures.length)}`}
+      onClose={onClose}
+      footer={
+        <button type="button" class="button" onClick={onClose}>
+          Close
+        </button>
+      }
+    >
+      <div class="stack">
+        <Failures failures={failures} />
+      </div>
+    </Dialog>
   );
 }
 

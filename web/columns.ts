@@ -1,7 +1,7 @@
 /** The columns of the list: which there are, what a cell shows, how wide a column is, and how it is sorted. */
 import type { User } from '../generated/users/v1/user.js';
 import type { OrderField } from '../src/fields.js';
-import { formatCount, formatDay, formatTime, formatWholeTime } from './format.js';
+import { formatCount, formatTime, formatTimeText, formatWholeTime } from './format.js';
 import type { JsonValue } from './user-fields.js';
 
 export interface Column {
@@ -97,10 +97,10 @@ function timeColumn(
 const textMax = 200;
 
 /** Short, for a cell. */
-function attributeText(value: JsonValue | undefined): string {
+export function attributeText(value: JsonValue | undefined): string {
   if (value === undefined || value === null) return '';
   if (typeof value === 'boolean') return value ? 'Yes' : 'No';
-  if (typeof value === 'string') return formatDay(value) ?? value.slice(0, textMax);
+  if (typeof value === 'string') return formatTimeText(value) ?? value.slice(0, textMax);
   if (typeof value === 'number') return String(value);
   if (Array.isArray(value)) return value.map(nestedText).join(', ').slice(0, textMax);
   const parts = Object.entries(value).map(([key, item]) => `${key}: ${nestedText(item)}`);

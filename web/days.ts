@@ -1,4 +1,4 @@
-/** Local days: the days of the calendar where the browser is. */
+/** Days of the calendar, most of them where the browser is. */
 
 /** The local day of a time, as a date field has it: `2026-01-31`. Empty for an invalid time. */
 export function dayOf(time: Date): string {
@@ -10,4 +10,9 @@ export function dayOf(time: Date): string {
 /** Returns the beginning of the day that is so many days later, also across a change of the clocks. */
 export function addDays(time: Date, days: number): Date {
   return new Date(time.getFullYear(), time.getMonth(), time.getDate() + days);
+}
+
+/** Whether the text is a day that exists, such as 2026-02-28. */
+export function isDate(text: string): boolean {
+  return /^\d{4}-\d{2}-\d{2}$/.test(text) && new Date(`${text}T00:00:00Z`).toJSON()?.startsWith(text) === true;
 }

@@ -1,4 +1,5 @@
 /** Formats times, counts and sizes in the user's language and time zone. */
+import { isDate } from './days.js';
 
 // To create a formatter takes the browser a millisecond or more, so each is created when it is first needed.
 const day = once(() => new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' }));
@@ -26,11 +27,14 @@ export function formatTime(time: Date | undefined): string {
   return time.toDateString() === new Date().toDateString() ? clock().format(time) : day().format(time);
 }
 
-/** Formats a text such as 2026-01-31, and returns undefined for every other text. */
-export function formatDay(text: string): string | undefined {
-  if (!/^\d{4}-\d\d-\d\d$/.test(text)) return undefined;
-  const day = new Date(`${text}T00:00:00Z`);
-  return Number.isNaN(day.getTime()) ? undefined : calendarDay().format(day);
+const momentForm = /^(\d{4}-\d\d-\d\d)T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)$/;
+
+/** Formats a day or a moment of ISO 8601, such as 2026-01-31 or 2026-01-31T16:00:00Z. Returns undefined for other texts. */
+export function formatTimeText(text: string): string | undefined {
+  if (isDate(text)) return calendarDay().format(new Date(text));
+  const [, day = ''] = momentForm.exec(text) ?? [];
+  const time = new Date(text);
+  return isDate(day) && !Number.isNaN(time.getTime()) ? formatMoment(time) : undefined;
 }
 
 /** Formats the day and the time to the minute. */

@@ -4,12 +4,15 @@ import { useMemo } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
 import { Avatar } from './avatar.js';
 import type { Column } from './columns.js';
+import type { MatchedAttribute, MatchOf } from './matched-attribute.js';
 import type { LeavingReason } from './row-marks.js';
 
 export interface RowProps {
   readonly row: number;
   readonly user: User | undefined;
   readonly columns: readonly Column[];
+  /** Finds the attribute because of which the user matches; undefined if the list shows it without. */
+  readonly matchOf: MatchOf | undefined;
   /** Whether the columns between the name and the time share one line. */
   readonly isCard: boolean;
   readonly yPx: number;
@@ -28,7 +31,7 @@ export interface RowProps {
 
 /** Returns the same element if nothing has changed, so that Preact does not compare it. */
 export function Row(props: RowProps) {
-  const { row, user, columns, isCard, yPx, isActive, isSelected, isOpen, leaving, flashedAt } = props;
+  const { row, user, columns, matchOf, isCard, yPx, isActive, isSelected, isOpen, leaving, flashedAt } = props;
   const { onOpen, onActivate, onSelect, onFocus } = props;
   return useMemo(() => {
     const shared = {
@@ -66,7 +69,14 @@ export function Row(props: RowProps) {
         <SelectCell user={user} isSelected={isSelected} onSelect={(isRange) => onSelect(row, isRange)} />
         {line(
           columns.map((column, index) => (
-            <Cell key={column.id} column={column} index={index + 2} user={user} leaving={leaving} />
+            <Cell
+              key={column.id}
+              column={column}
+              index={index + 2}
+              user={user}
+              match={column.kind === 'name' ? matchOf?.(user) : undefined}
+              leaving={leaving}
+            />
           )),
         )}
       </div>
@@ -75,6 +85,7 @@ export function Row(props: RowProps) {
     row,
     user,
     columns,
+    matchOf,
     isCard,
     yPx,
     isActive,
@@ -134,14 +145,15 @@ interface CellProps {
   readonly column: Column;
   readonly index: number;
   readonly user: User;
+  readonly match: MatchedAttribute | undefined;
   readonly leaving: LeavingReason | undefined;
 }
 
-function Cell({ column: { kind, id, textOf, wholeTextOf }, index, user, leaving }: CellProps) {
+function Cell({ column: { kind, id, textOf, wholeTextOf }, index, user, match, leaving }: CellProps) {
   const text = textOf(user);
   if (kind === 'name') {
     return (
-      <div role="gridcell" class="cell-name" aria-colindex={index}>
+      <div role="gridcell" class={match === undefined ? 'cell-name' : 'cell-name with-match'} aria-colindex={index}>
         <Avatar user={user} />
         {/* Without the text's direction, the browser would truncate its beginning. */}
         <a href={`#user=${user.id}`} tabIndex={-1} title={text}>
@@ -149,6 +161,11 @@ function Cell({ column: { kind, id, textOf, wholeTextOf }, index, user, leaving 
             {text}
           </span>
         </a>
+        {match !== undefined && (
+          <span class="cell-match truncate" dir="auto" title={match.whole}>
+            <bdi>{match.label}</bdi>: {match.text}
+          </span>
+        )}
         {leaving === 'deleted' && <span class="badge danger">Deleted</span>}
         {leaving === 'unmatched' && <span class="badge">No longer matches</span>}
       </div>

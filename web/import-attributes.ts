@@ -4,8 +4,9 @@
  */
 import { type CellType, valueOfCell } from '../src/user-files/cell-types.js';
 import { type Column, matchHeader } from '../src/user-files/header.js';
-import { type AttributeType, isDate, isSameName } from './attributes.js';
+import { type AttributeType, isSameName } from './attributes.js';
 import { formatLine } from './csv-line.js';
+import { isDate } from './days.js';
 import type { Directory } from './directory.js';
 import { writePath } from './filter-chips.js';
 import { readNewestUsers } from './newest-users.js';

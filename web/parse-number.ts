@@ -22,3 +22,9 @@ export function parseNumber(text: string, isDotUnclear = hasDecimalComma()): num
 }
 
 export const numberProblem = 'Enter a number, such as 42, -1.5 or 50000.';
+
+/** Whether a person may mean a number: what `parseNumber` accepts, and numbers such as 50,000 or 1.234,5. */
+export function looksLikeNumber(text: string): boolean {
+  const isGrouped = /^-?[1-9]\d{0,2}(?:[.,'’\s]\d{3})+(?:[.,]\d+)?$/.test(text.trim());
+  return isGrouped || Number.isFinite(parseNumber(text));
+}

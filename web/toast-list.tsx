@@ -2,6 +2,7 @@
 import { useEffect, useLayoutEffect, useReducer, useRef, useState } from 'preact/hooks';
 import { useListCover } from './cover.js';
 import { CloseIcon } from './icons.js';
+import { lazyDialog } from './lazy.js';
 import {
   closeAllToasts,
   closeToast,
@@ -12,10 +13,13 @@ import {
   undoToast,
 } from './toasts.js';
 
+const FailuresDialog = lazyDialog('Failed users', async () => (await import('./bulk-report.js')).FailuresDialog);
+
 export function ToastList() {
   const [, redraw] = useReducer<number, void>((before) => before + 1, 0);
   const [isPointed, setPointed] = useState(false);
   const [isFocused, setFocused] = useState(false);
+  const [openId, setOpenId] = useState<number>();
   // The element to focus again if the toast with the focus disappears.
   const beforeRef = useRef<EventTarget | null>(null);
   const sectionRef = useRef<HTMLElement>(null);
@@ -35,36 +39,46 @@ export function ToastList() {
     setPointed(false);
     setFocused(false);
   }, [isEmpty]);
+  const failures = toasts.find(({ id }) => id === openId)?.failures;
   const leave = () => {
     if (beforeRef.current instanceof HTMLElement) beforeRef.current.focus();
   };
   return (
-    <section
-      ref={sectionRef}
-      class="toasts"
-      aria-label="Notifications"
-      aria-live="polite"
-      onPointerEnter={() => setPointed(true)}
-      onPointerLeave={() => setPointed(false)}
-      onFocusIn={({ currentTarget, relatedTarget }) => {
-        if (!(relatedTarget instanceof Node && currentTarget.contains(relatedTarget)))
-          beforeRef.current = relatedTarget;
-        setFocused(true);
-      }}
-      onFocusOut={({ currentTarget, relatedTarget }) => {
-        setFocused(relatedTarget instanceof Node && currentTarget.contains(relatedTarget));
-      }}
-      onKeyDown={(event) => {
-        if (event.key !== 'Escape') return;
-        event.stopPropagation();
-        leave();
-        closeAllToasts();
-      }}
-    >
-      {toasts.map((toast) => (
-        <ToastItem key={toast.id} toast={toast} isPaused={isPointed || isFocused} onLeave={leave} />
-      ))}
-    </section>
+    <>
+      <section
+        ref={sectionRef}
+        class="toasts"
+        aria-label="Notifications"
+        aria-live="polite"
+        onPointerEnter={() => setPointed(true)}
+        onPointerLeave={() => setPointed(false)}
+        onFocusIn={({ currentTarget, relatedTarget }) => {
+          if (!(relatedTarget instanceof Node && currentTarget.contains(relatedTarget)))
+            beforeRef.current = relatedTarget;
+          setFocused(true);
+        }}
+        onFocusOut={({ currentTarget, relatedTarget }) => {
+          setFocused(relatedTarget instanceof Node && currentTarget.contains(relatedTarget));
+        }}
+        onKeyDown={(event) => {
+          if (event.key !== 'Escape') return;
+          event.stopPropagation();
+          leave();
+          closeAllToasts();
+        }}
+      >
+        {toasts.map((toast) => (
+          <ToastItem
+            key={toast.id}
+            toast={toast}
+            isPaused={isPointed || isFocused}
+            onLeave={leave}
+            onFailures={setOpenId}
+          />
+        ))}
+      </section>
+      {failures !== undefined && <FailuresDialog failures={failures} onClose={() => setOpenId(undefined)} />}
+    </>
   );
 }
 
@@ -87,10 +101,12 @@ interface ToastItemProps {
   readonly isPaused: boolean;
   /** Moves the focus out of the toasts. */
   onLeave(): void;
+  /** Shows the users for whom the action of the toast failed. */
+  onFailures(id: number): void;
 }
 
-function ToastItem({ toast, isPaused, onLeave }: ToastItemProps) {
-  const { id, text, undo, tone = 'neutral', isUndoing } = toast;
+function ToastItem({ toast, isPaused, onLeave, onFailures }: ToastItemProps) {
+  const { id, text, undo, failures, tone = 'neutral', isUndoing } = toast;
   const leftMs = useRef(toastMs);
   const isTimed = tone !== 'danger' && !isPaused && !isUndoing;
   useEffect(() => {
@@ -112,6 +128,11 @@ function ToastItem({ toast, isPaused, onLeave }: ToastItemProps) {
       {undo === undefined ? null : (
         <button type="button" class="button small" aria-disabled={isUndoing} onClick={withFocus(() => undoToast(id))}>
           {isUndoing ? 'Undoing…' : 'Undo'}
+        </button>
+      )}
+      {failures === undefined ? null : (
+        <button type="button" class="button small" onClick={() => onFailures(id)}>
+          Show which
         </button>
       )}
       <button

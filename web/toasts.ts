@@ -2,14 +2,28 @@
  * The toasts: short texts that confirm what the user has just done, some with an undo. The component in toast-list.tsx
  * shows them.
  */
+import type { BulkFailure } from './bulk-run.js';
 
 export interface Toast {
   /** One sentence, such as "Saved Ada Lovelace." */
   readonly text: string;
   /** Reverts the action. If it rejects with an Error, another toast shows the error's message. */
   readonly undo?: (() => Promise<void>) | undefined;
+  /** The users for whom the action failed. A button shows them. */
+  readonly failures?: readonly BulkFailure[];
   /** A toast about a failure stays until the user closes it. */
   readonly tone?: 'neutral' | 'success' | 'danger';
+}
+
+/** An undo rejects with it if it has reverted the action for other users. The message says for how many. */
+export class PartlyUndone extends Error {
+  override readonly name = 'PartlyUndone';
+  readonly failures: readonly BulkFailure[];
+
+  constructor(message: string, failures: readonly BulkFailure[]) {
+    super(message);
+    this.failures = failures;
+  }
 }
 
 export interface ShownToast extends Toast {
@@ -76,9 +90,14 @@ async function undo(id: number, revert: () => Promise<void>): Promise<void> {
     await revert();
     showToast({ text: 'Undone.' });
   } catch (error) {
-    const reason = error instanceof Error ? error.message : 'Something unexpected went wrong on this page.';
-    showToast({ text: `Not undone. ${reason}`, tone: 'danger' });
+    showToast({ ...toastOf(error), tone: 'danger' });
   } finally {
     closeToast(id);
   }
+}
+
+function toastOf(error: unknown): Toast {
+  if (error instanceof PartlyUndone) return { text: error.message, failures: error.failures };
+  const reason = error instanceof Error ? error.message : 'Something unexpected went wrong on this page.';
+  return { text: `Not undone. ${reason}` };
 }

@@ -1,6 +1,7 @@
 /** Finds out which attributes other users have, with the type of the values, and the values that are worth offering again. */
 import type { User } from '../generated/users/v1/user.js';
 import { type AttributeRow, type AttributeType, attributeTypeOf, sortedByKey, withType } from './attributes.js';
+import { looksLikeNumber } from './parse-number.js';
 
 export interface UsedAttribute {
   /** The type that most values have; `null` if all values are null. */
@@ -96,4 +97,10 @@ export function othersNoun(row: AttributeRow, known: UsedAttributes | undefined)
   // Days and links are texts, too.
   const isSame = row.type === others.type || (others.type === 'text' && (row.type === 'date' || row.type === 'link'));
   return isSame ? undefined : nouns[others.type];
+}
+
+/** Whether a new text was probably meant as a number. Other users may have such texts, for example as postcodes. */
+export function isNumberAsText(row: AttributeRow, known: UsedAttributes | undefined): boolean {
+  if (row.isNew !== true || row.type !== 'text' || row.isTypeChosen === true) return false;
+  return known?.get(row.key) === undefined && looksLikeNumber(row.text);
 }

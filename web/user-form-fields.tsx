@@ -95,7 +95,7 @@ function TextField(props: TextFieldProps) {
       </div>
       {problem === undefined ? null : (
         <p class="error" id={`${id}-problem`}>
-          {isRequired && value === '' ? `${label} is required.` : violationText(label, problem)}
+          {isRequired && value.trim() === '' ? `${label} is required.` : violationText(label, problem)}
         </p>
       )}
     </div>

@@ -43,9 +43,8 @@ export function useUserForm(user: User | undefined, protectedKeys: ReadonlySet<s
   const [violations, setViolations] = useState<Readonly<Record<string, string>>>({});
   const [failedSaves, setFailedSaves] = useState(0);
   const read = readAttributes(rows, protectedKeys);
-  // The space around a pasted email is never meant, and the server would refuse it. An old email may have some.
-  const email = texts.email === baseFields.email ? texts.email : texts.email.trim();
-  const fields = read.problems === undefined ? { ...texts, email, attributes: read.attributes } : undefined;
+  const fields =
+    read.problems === undefined ? { ...trimmed(texts, baseFields), attributes: read.attributes } : undefined;
 
   const countFailedSave = () => setFailedSaves((before) => before + 1);
   /** A violation applies only to the value that was sent. */
@@ -88,6 +87,13 @@ export function useUserForm(user: User | undefined, protectedKeys: ReadonlySet<s
     },
     clearViolations: () => setViolations({}),
   };
+}
+
+/** The space around a pasted text is never meant. A text that was not edited stays as it is. */
+function trimmed(texts: UserTexts, base: UserTexts): UserTexts {
+  const sent = { ...texts };
+  for (const { name } of textFields) if (sent[name] !== base[name]) sent[name] = sent[name].trim();
+  return sent;
 }
 
 function violationsByPath({ violations }: CallError): Record<string, string> {

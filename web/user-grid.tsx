@@ -4,7 +4,7 @@
  * UserList owns the data, and the grid reports to it which rows are in view.
  */
 import { useEffect, useMemo } from 'preact/hooks';
-import { cardColumns, columnOf, defaultColumns, keysOf, minWidthOf, templateOf } from './columns.js';
+import { type Column, cardColumns, columnOf, defaultColumns, keysOf, minWidthOf, templateOf } from './columns.js';
 import { useFirstRowKey } from './first-row-key.js';
 import { useGridFocus } from './grid-focus.js';
 import { GridHead } from './grid-head.js';
@@ -15,6 +15,7 @@ import { flashMs } from './row-marks.js';
 import type { Selection } from './selection.js';
 import type { ColumnDefaults } from './use-column-defaults.js';
 import { useColumnWidths } from './use-column-widths.js';
+import { useMatchedAttribute } from './use-matched-attribute.js';
 import { useRowSelection } from './use-row-selection.js';
 import { useStore } from './use-store.js';
 import type { UserList } from './user-list.js';
@@ -49,7 +50,7 @@ const largeTotal = 20_000;
 
 export function UserGrid(props: UserGridProps) {
   const { list, version, openId, isDimmed, isCards, settings, defaults, selection } = props;
-  const { onOpen, onOrder, focusRef } = props;
+  const { shownColumns, onOpen, onOrder, focusRef } = props;
   useStore(settings);
   const { density, widths, contentWidths } = settings.look;
   const heightPx = isCards ? cardPx : rowPx[density];
@@ -60,12 +61,11 @@ export function UserGrid(props: UserGridProps) {
   useFirstRowKey(focus);
   useOpenRow(list.rowOf(openId), openId, activate, scroll.reveal);
   const columnIds = useColumnIds(settings, defaults, scroll.widthPx, isCards);
-  const columns = useMemo(() => columnIds.flatMap((id) => columnOf(id) ?? []), [columnIds]);
-  props.shownColumns.current = columns.map(({ id }) => id);
+  const columns = useColumns(columnIds, shownColumns);
+  const matchOf = useMatchedAttribute(list.query.filter, columnIds);
 
   useLoadedRows(list, scroll, version);
 
-  const onColumns = (ids: readonly string[]) => settings.change({ columns: ids });
   const onWidth = (id: string, px: number) => settings.change({ widths: { ...settings.look.widths, [id]: px } });
   const onFit = useColumnWidths(list, columns, settings, scroll, !isCards);
   const total = list.total.kind === 'exact' ? list.total.count : undefined;
@@ -106,7 +106,7 @@ export function UserGrid(props: UserGridProps) {
             total={total}
             onOrder={onOrder}
             onFilter={props.onFilter}
-            onColumns={onColumns}
+            onColumns={(ids) => settings.change({ columns: ids })}
             onWidth={onWidth}
             onFit={onFit}
           />
@@ -122,6 +122,7 @@ export function UserGrid(props: UserGridProps) {
                 row={row}
                 user={user}
                 columns={columns}
+                matchOf={matchOf}
                 isCard={isCards}
                 yPx={row * heightPx - scroll.map.offsetPx}
                 isActive={row === active}
@@ -169,6 +170,12 @@ function useColumnIds(
     () => (isCards ? cardColumns(columns ?? card) : (columns ?? defaultColumns(keys, widthPx))),
     [columns, keys, card, widthPx, isCards],
   );
+}
+
+function useColumns(ids: readonly string[], shown: UserGridProps['shownColumns']): readonly Column[] {
+  const columns = useMemo(() => ids.flatMap((id) => columnOf(id) ?? []), [ids]);
+  shown.current = columns.map(({ id }) => id);
+  return columns;
 }
 
 /** The rows in view, some around them, and the active row, which stays in the document even if it is out of view. */

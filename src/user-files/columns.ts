@@ -83,7 +83,7 @@ export function snakeCase(name: string): string {
   return /\./.test(name) ? name : name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-/** Collects a row's values. Empty values stay unset. */
+/** Collects a row's values. Empty values stay unset, and so do cells of white space for a text. */
 export function createUserDraft() {
   const user: DeepPartial<User> = {};
   let attributes: Record<string, unknown> | undefined;
@@ -101,7 +101,8 @@ export function createUserDraft() {
         this.setText({ field: 'lastName' }, lastName);
       } else if ('attribute' in target) this.setValue(target, valueOfCell(text, target.type));
       // A cell with the text `null` is invalid. A JSON member that is null is unset.
-      else this.setValue(target, target.field === 'attributes' ? (readJson(text) ?? undefined) : text);
+      else if (target.field === 'attributes') this.setValue(target, readJson(text) ?? undefined);
+      else if (text.trim() !== '') this.setValue(target, text);
     },
     /** Sets a JSON value. null means unset. */
     setValue(target: Target, value: unknown): void {
@@ -112,8 +113,8 @@ export function createUserDraft() {
         if (isObject(value)) attributes = value;
         else problem ??= { field: 'attributes', reason: 'INVALID_FIELD', message: 'It must be a JSON object.' };
       } else if (typeof value === 'string') {
-        // Spreadsheets and other programs often leave a space around an email, and the server would refuse it.
-        user[target.field] = target.field === 'email' ? value.trim() : value;
+        // Spreadsheets and other programs often leave a space around a text.
+        user[target.field] = value.trim();
       } else {
         problem ??= { field: snakeCase(target.field), reason: 'INVALID_FIELD', message: 'It must be a string.' };
       }

@@ -84,6 +84,16 @@ describe('rows of attributes', () => {
     expect(readAttributes([newRow()])).toEqual({ attributes: {} });
   });
 
+  it('reject an empty text in a new attribute, but not in one that exists', () => {
+    for (const type of ['text', 'list'] as const) {
+      const row = withType({ ...newRow(), key: 'a' }, type);
+      for (const text of ['', ' ', '\n'])
+        expect(readAttributes([withText(row, text)]).problems?.get(row.id)?.part).toBe('value');
+    }
+    const [row] = attributeRowsOf({ a: 'x' });
+    expect(row && readAttributes([withText(row, '')])).toEqual({ attributes: { a: '' } });
+  });
+
   it('keep the text if their type changes', () => {
     const row = { ...newRow(), key: 'a', text: 'say "yes"' };
     expect(readAttributes([withType(row, 'json')])).toEqual({ attributes: { a: 'say "yes"' } });

@@ -107,6 +107,29 @@ describe.skipIf(browserMissing !== undefined)('a card', () => {
     expectNoFaults();
   });
 
+  it('shows a moment as the panel and the list do', async () => {
+    const start = '2026-11-28T16:00:00Z';
+    const { user } = await site.app.client.createUser({
+      user: { firstName: 'Alan', email: 'alan@example.com', attributes: { start } },
+    });
+    onTestFinished(async () => {
+      await site.app.client.deleteUser({ id: user?.id ?? '' });
+    });
+    const { page, expectNoFaults } = await site.open('#query=alan&columns=name,attributes.start', {
+      width: 390,
+      height: 844,
+    });
+    const cell = page.locator('.cell-attribute');
+    await expect.poll(() => cell.textContent(), pollTimeout).toBe('28 Nov 2026, 16:00');
+    expect(await cell.getAttribute('title')).toBe(start);
+    await page.setViewportSize({ width: 1280, height: 800 });
+    await expect.poll(() => cell.textContent(), pollTimeout).toBe('28 Nov 2026, 16:00');
+    await page.locator('[data-id]').click();
+    const time = page.getByRole('complementary').locator(`time[title="${start}"]`);
+    await expect.poll(() => time.textContent(), pollTimeout).toBe('28 Nov 2026, 16:00');
+    expectNoFaults();
+  });
+
   it('keeps the date if no time is chosen last, and shows the columns of a view', async () => {
     const { page, expectNoFaults } = await open('#order_by=email&columns=name,create_time,attributes.team,email');
     const cells = page.locator('[data-id]').first().locator('.cell');

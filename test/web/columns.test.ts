@@ -247,6 +247,16 @@ describe('the column of an attribute', () => {
     expect(textOf(value)).toBe(text);
   });
 
+  it('shows days and moments as the panel does, and other texts as they are', () => {
+    for (const text of ['2026-11-28', '2026-11-28T16:00:00Z', '2026-11-28T16:00:00.123+01:00', '2026-11-28T16:00Z']) {
+      expect(textOf(text)).toMatch(/Nov/);
+      const user = User.fromPartial({ attributes: { a: text } });
+      expect(columnOf('attributes.a')?.wholeTextOf(user)).toBe(text);
+    }
+    for (const text of ['2026-02-30', '2026-02-30T16:00:00Z', '2026-11-28T26:00:00Z', '2026-11-28T16:00:00', '2026-11'])
+      expect(textOf(text)).toBe(text);
+  });
+
   it('shows the whole value in its tooltip', () => {
     const user = User.fromPartial({ attributes: { a: { city: 'Berlin', place: { x: 1 } } } });
     expect(JSON.parse(columnOf('attributes.a')?.wholeTextOf(user) ?? '')).toEqual(user.attributes?.a);

@@ -439,6 +439,36 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     expectNoFaults();
   });
 
+  it.each([
+    ['comfortable', 1280],
+    ['compact', 1280],
+    ['a card', 390],
+  ])('shows the attribute that matches below the name if no column does (%s)', async (look, width) => {
+    const { page, expectAccessible, expectNoFaults } = await open('', { width, height: 844 });
+    await page.getByRole('button', { name: /^Columns/ }).click();
+    for (const key of ['tags', 'level', 'department']) await page.getByRole('checkbox', { name: key }).uncheck();
+    if (look === 'compact') await page.getByRole('radio', { name: 'Compact' }).check();
+    await page.keyboard.press('Escape');
+    await startChip(page, 'Text in any attribute');
+    await value(page).fill('navy');
+    await page.keyboard.press('Enter');
+    const match = page.locator('.cell-match');
+    await expect.poll(() => match.allTextContents(), pollTimeout).toEqual(['department: Navy "A"']);
+    expect(await names(page)).toEqual(['Grace Hopper']);
+    const isWhole = await match.evaluate((element) => {
+      const [own, row] = [element, element.closest('[role=row]')].map((each) => each?.getBoundingClientRect());
+      const name = element.parentElement?.querySelector('a')?.getBoundingClientRect();
+      if (own === undefined || row === undefined || name === undefined) return false;
+      return name.top >= row.top && name.bottom <= own.top + 1 && own.bottom <= row.bottom;
+    });
+    expect(isWhole).toBe(true);
+    await expectAccessible();
+    await page.getByRole('button', { name: /^Columns/ }).click();
+    await page.getByRole('checkbox', { name: 'department' }).check();
+    await match.waitFor({ state: 'detached' });
+    expectNoFaults();
+  });
+
   it('offers to search the attributes if no name has the words', async () => {
     const { page, expectAccessible, expectNoFaults } = await open('#filter=attributes.level > 6');
     await page.getByRole('searchbox').fill('navy');

@@ -184,7 +184,7 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     rows[3] = 'Bad,nope,';
     rows[5] = ',u5@example.com,[1]';
     rows[7] = 'Two,cells';
-    rows[9] = 'Space, u9@example.com ,';
+    rows[9] = '  Space , u9@example.com ,';
     rows[90] = 'Taken,THERE@example.com,';
     rows[120] = 'Twice,u0@example.com,';
     await choose(page, `first_name,email,attributes\n${rows.join('\n')}\n`);
@@ -209,6 +209,7 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
       '',
     ]);
     expect(await all()).toHaveLength(126);
+    expect((await all()).map(({ firstName }) => firstName)).toContain('Space');
     await button(page, 'Close').last().click();
     await dialog(page).waitFor({ state: 'detached' });
     await expect.poll(() => page.locator('.total').textContent(), pollTimeout).toBe('126 users');

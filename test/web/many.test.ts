@@ -414,6 +414,43 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     expectNoFaults();
   });
 
+  it('are partly changed back, and the page says for how many, for whom not, and why', async () => {
+    await create(4);
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await selectAll(page, 'U0 Test');
+    await setTeam(page, 'sales');
+    await button(page, 'Set team to sales for 4 users').click();
+    const undo = page.locator('.toast').getByRole('button', { name: 'Undo' });
+    await undo.waitFor();
+    const toasts = page.getByRole('region', { name: 'Notifications' });
+    const [one, two] = (await all()).filter(({ firstName }) => firstName === 'U1' || firstName === 'U3');
+    const theirs = { id: one?.id ?? '', attributes: { team: 'theirs' } };
+    await site.app.client.updateUser({ user: theirs, updateMask: ['attributes.team'] });
+    await undo.click();
+    await toasts.getByText('Undone for 3 users, not for 1 user. Somebody else has changed this attribute').waitFor();
+    await expectAccessible();
+    expect(await valuesOf('team')).toEqual({ ops: 2, dev: 1, theirs: 1 });
+    await toasts.getByRole('button', { name: 'Show which' }).click();
+    await dialog(page).getByRole('heading', { name: 'Not undone for 1 user' }).waitFor();
+    await dialog(page)
+      .getByRole('row', { name: `${one?.displayName} ${one?.email} Somebody else has changed` })
+      .waitFor();
+    await expectAccessible();
+    await page.keyboard.press('Escape');
+    await dialog(page).waitFor({ state: 'detached' });
+    await toasts.getByRole('button', { name: 'Close the notification' }).click();
+
+    // If it is undone for nobody, it is not called undone.
+    await box(page, two?.displayName ?? '').check();
+    await setTeam(page, 'support');
+    await button(page, 'Set team to support for 1 user').click();
+    await undo.waitFor();
+    await site.app.client.deleteUser({ id: two?.id ?? '' });
+    await undo.click();
+    await toasts.getByText('Not undone for 1 user. The user no longer exists.').waitFor();
+    expectNoFaults();
+  });
+
   it('are exported with the columns and the filter of the list', async () => {
     await create(5);
     const filter = 'attributes.team == "ops" && create_time >= timestamp(today - 6)';

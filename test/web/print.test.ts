@@ -1,6 +1,6 @@
 /** Tests what the page prints, and that it writes numbers and dates as the browser's language does. */
 import type { Page } from 'playwright-core';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
 import { useSite } from './site.js';
 
@@ -88,6 +88,39 @@ describe.skipIf(browserMissing !== undefined)('the page', () => {
     // Nothing of it is cut.
     expect(height).toBeGreaterThan(400);
     expect(await panel.evaluate(({ clientHeight, scrollHeight }) => scrollHeight - clientHeight)).toBe(0);
+    expectNoFaults();
+  });
+
+  it('prints all values of an open user, also those that are folded or cut on the screen', async () => {
+    const attributes = {
+      address: { city: 'London', geo: { lat: 51.5, lines: [['a'], ['b']] } },
+      note: `${'word '.repeat(100)}end`,
+      tags: [`${'long '.repeat(50)}tag`, 'short'],
+    };
+    const { user } = await site.app.client.createUser({
+      user: { firstName: 'Ada', email: 'ada@print.example', attributes },
+    });
+    onTestFinished(async () => {
+      await site.app.client.deleteUser({ id: user?.id ?? '' });
+    });
+    const { page, expectNoFaults } = await open(`#user=${user?.id}`);
+    const panel = page.getByRole('complementary');
+    await panel.getByText('2 fields').first().waitFor();
+    expect(await panel.getByText('London').isVisible()).toBe(false);
+    await page.setViewportSize({ width: 794, height: 400 });
+    await page.emulateMedia({ media: 'print' });
+    for (const text of ['London', '51.5', 'b', 'short']) {
+      expect(await panel.getByText(text, { exact: true }).isVisible()).toBe(true);
+    }
+    expect(
+      await panel
+        .getByText(/2 fields|2 items/)
+        .filter({ visible: true })
+        .count(),
+    ).toBe(0);
+    expect(await panel.locator('.value-text').filter({ hasText: /^word/ }).innerText()).toBe(attributes.note);
+    const isCut = (element: Element) => element.scrollWidth > element.clientWidth;
+    expect(await panel.getByText(/^long .*tag$/).evaluate(isCut)).toBe(false);
     expectNoFaults();
   });
 

@@ -236,6 +236,39 @@ describe.skipIf(browserMissing !== undefined)('the forms of attributes', () => {
     await panel(page).getByText('Other users have').waitFor({ state: 'detached' });
   });
 
+  it('say that a number becomes a text, unless the type was chosen or others have texts', async () => {
+    const { page, id, expectAccessible, expectNoFaults } = await edit({});
+    await button(page, 'Add attribute').click();
+    const key = panel(page).getByLabel(/^Key of/);
+    await key.fill('salary');
+    const hint = panel(page).getByText('This will be text, not a number.');
+    for (const text of ['50,000', '1.234,5', '1 234', '42']) {
+      await value(page, 'salary').fill(text);
+      await hint.waitFor();
+      await value(page, 'salary').fill('2nd floor');
+      await hint.waitFor({ state: 'detached' });
+    }
+    await value(page, 'salary').fill('50,000');
+    expect(await value(page, 'salary').getAttribute('aria-describedby')).toBe(await hint.getAttribute('id'));
+    await expectAccessible();
+    // Others have texts there.
+    await key.fill('team');
+    await hint.waitFor({ state: 'detached' });
+    await key.fill('salary');
+    await hint.waitFor();
+    await panel(page).getByLabel('Type of salary').selectOption('number');
+    await hint.waitFor({ state: 'detached' });
+    // Only the person knows which number this is.
+    await value(page, 'salary').press('Enter');
+    await panel(page).getByText('Enter a number, such as 42, -1.5 or 50000.').waitFor();
+    await panel(page).getByLabel('Type of salary').selectOption('text');
+    expect(await hint.count()).toBe(0);
+    await page.keyboard.press('Control+Enter');
+    await button(page, 'Edit').waitFor();
+    expect(await read(id)).toEqual({ salary: '50,000' });
+    expectNoFaults();
+  });
+
   it('offer values and keep a chosen type for many users', async () => {
     const { page, expectAccessible, expectNoFaults } = await site.open();
     const dialog = page.getByRole('dialog');

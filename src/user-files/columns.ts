@@ -102,7 +102,8 @@ export function createUserDraft() {
       } else if ('attribute' in target) this.setValue(target, valueOfCell(text, target.type));
       // A cell with the text `null` is invalid. A JSON member that is null is unset.
       else if (target.field === 'attributes') this.setValue(target, readJson(text) ?? undefined);
-      else if (text.trim() !== '') this.setValue(target, text);
+      // Spreadsheets and other programs often leave a space around a text.
+      else if (text.trim() !== '') this.setValue(target, text.trim());
     },
     /** Sets a JSON value. null means unset. */
     setValue(target: Target, value: unknown): void {
@@ -113,8 +114,8 @@ export function createUserDraft() {
         if (isObject(value)) attributes = value;
         else problem ??= { field: 'attributes', reason: 'INVALID_FIELD', message: 'It must be a JSON object.' };
       } else if (typeof value === 'string') {
-        // Spreadsheets and other programs often leave a space around a text.
-        user[target.field] = value.trim();
+        // The server would refuse an email with a space around it. Names in JSON stay as they were exported.
+        user[target.field] = target.field === 'email' ? value.trim() : value;
       } else {
         problem ??= { field: snakeCase(target.field), reason: 'INVALID_FIELD', message: 'It must be a string.' };
       }

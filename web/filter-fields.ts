@@ -9,7 +9,7 @@ import {
   isDateOperator,
   type Operator,
 } from './filter-chips.js';
-import { formatCount } from './format.js';
+import { formatCount, formatDay, formatMoment } from './format.js';
 import { type RelativeDay, relativeDayOf } from './relative-days.js';
 
 /** A `date` is an attribute with texts such as `2026-01-31`, and a `time` is a time of the server. */
@@ -121,9 +121,6 @@ export function kindOfChip({ path, operator, values: [value] }: Chip): FieldKind
   return typeof value === 'number' ? 'number' : typeof value === 'boolean' ? 'boolean' : 'text';
 }
 
-const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' });
-const dayAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
-
 /** `isEnd`: a range ends just before this time or day, so the last day of the range is the previous one. */
 function dateText(value: ChipValue, isEnd = false): string {
   const text = String(value);
@@ -132,8 +129,8 @@ function dateText(value: ChipValue, isEnd = false): string {
   const isDay = /^\d{4}-\d\d-\d\d$/.test(text);
   const time = isDay ? new Date(`${text}T00:00:00`) : new Date(text);
   if (Number.isNaN(time.getTime())) return text;
-  if (!isDayStart(time)) return dayAndTime.format(time);
-  return day.format(isEnd ? addDays(time, -1) : time);
+  if (!isDayStart(time)) return formatMoment(time);
+  return formatDay(isEnd ? addDays(time, -1) : time);
 }
 
 const unitTexts = {

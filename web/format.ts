@@ -3,7 +3,7 @@ import { isDate } from './days.js';
 
 // To create a formatter takes the browser a millisecond or more, so each is created when it is first needed.
 const day = once(() => new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' }));
-const clock = once(() => new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' }));
+const clock = once(() => new Intl.DateTimeFormat(undefined, { timeStyle: 'short' }));
 const moment = once(() => new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' }));
 const whole = once(() => new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'long' }));
 const calendarDay = once(
@@ -35,6 +35,11 @@ export function formatTimeText(text: string): string | undefined {
   const [, day = ''] = momentForm.exec(text) ?? [];
   const time = new Date(text);
   return isDate(day) && !Number.isNaN(time.getTime()) ? formatMoment(time) : undefined;
+}
+
+/** Formats the day in the user's time zone. */
+export function formatDay(time: Date): string {
+  return day().format(time);
 }
 
 /** Formats the day and the time to the minute. */

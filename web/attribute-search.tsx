@@ -18,7 +18,7 @@ export function AttributeSearch({ directory, query: { query, filter }, go }: Att
     try {
       const { attributeFilter } = await loadPart(() => import('./attribute-filter.js'));
       const found = await attributeFilter(directory, query, filter);
-      if (found === undefined) setProblem('The newest users have no attributes with texts.');
+      if (found === undefined) setProblem('The users of a sample have no attributes with texts.');
       else go({ query: '', filter: found });
     } catch (error) {
       setProblem(error instanceof Error ? error.message : '');

@@ -13,7 +13,7 @@ import {
 } from './attributes.js';
 import type { Directory } from './directory.js';
 import { isPlainEnter } from './suggested-text.js';
-import { useNewestAttributes } from './use-attribute-types.js';
+import { useSampledAttributes } from './use-attribute-types.js';
 import { isNumberAsText, othersNoun, type UsedAttributes, withKey } from './used-attributes.js';
 import { violationText } from './user-fields.js';
 
@@ -38,7 +38,7 @@ export function AttributesEditor(props: AttributesEditorProps) {
   const addRef = useRef<HTMLButtonElement>(null);
   const problemId = useId();
   const keysId = useId();
-  const known = useNewestAttributes(directory, rows.length > 0 && !isReadOnly, userId);
+  const known = useSampledAttributes(directory, rows.length > 0 && !isReadOnly, userId);
   // They may be known only after a key was typed. The field of a value in which somebody types stays as it is. An effect
   // that waits for a frame could undo what is typed meanwhile.
   useLayoutEffect(() => {

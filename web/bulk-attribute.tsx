@@ -42,7 +42,7 @@ export interface BulkAttributeDialogProps extends BulkDialogProps {
 const undoMax = 100_000;
 
 export function BulkAttributeDialog({ directory, target, onClose, onChanged, onTried }: BulkAttributeDialogProps) {
-  const known = useAttributeTypes(directory, target, { includesNewest: true });
+  const known = useAttributeTypes(directory, target, { includesSample: true });
   const [row, setRow] = useState<AttributeRow>(newRow);
   // The attributes may be known only after the key was typed.
   useEffect(() => setRow((before) => withKey(before, before.key, known)), [known]);

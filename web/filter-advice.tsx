@@ -2,8 +2,8 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { Directory } from './directory.js';
 import { type FilterHint, filterHint } from './filter-hint.js';
-import { readNewestUsers } from './newest-users.js';
 import type { Go } from './route.js';
+import { readSampledUsers } from './sampled-users.js';
 
 export interface FilterAdviceProps {
   readonly directory: Directory;
@@ -20,7 +20,7 @@ export function FilterAdvice({ directory, filter, go }: FilterAdviceProps) {
   const [advice, setAdvice] = useState<Advice>();
   useEffect(() => {
     const controller = new AbortController();
-    readNewestUsers(directory, controller.signal).then(
+    readSampledUsers(directory, controller.signal).then(
       (users) => {
         if (!controller.signal.aborted) setAdvice({ filter, hint: filterHint(filter, users) });
       },
@@ -40,7 +40,7 @@ export function FilterAdvice({ directory, filter, go }: FilterAdviceProps) {
     <p class="soft" role="status">
       {problem === 'attribute' ? (
         <>
-          None of the newest users has the attribute “<bdi>{written}</bdi>”.
+          No user of a sample has the attribute “<bdi>{written}</bdi>”.
           {suggestion && <> Did you mean {suggestion}?</>}
         </>
       ) : (

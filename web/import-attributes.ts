@@ -9,7 +9,7 @@ import { formatLine } from './csv-line.js';
 import { isDate } from './days.js';
 import type { Directory } from './directory.js';
 import { writePath } from './filter-chips.js';
-import { readNewestUsers } from './newest-users.js';
+import { readSampledUsers } from './sampled-users.js';
 import { frequentAttributes, type KnownAttributes } from './use-attribute-types.js';
 
 // An import must not wait long for suggestions.
@@ -22,13 +22,13 @@ const templateShareMin = 0.1;
 export const attributePrefix = 'attributes.';
 
 /**
- * The attributes of the newest users that the caller may write, the most frequent first. Leaves out those that a smaller share
- * of the users have. Empty if the call fails.
+ * The attributes of sampled users that the caller may write, the most frequent first. Leaves out those that a smaller share of
+ * the users have. Empty if the call fails.
  */
 export async function readKnownAttributes(directory: Directory, shareMin = 0): Promise<KnownAttributes> {
   if (!directory.may('listUsers')) return new Map();
   try {
-    const known = frequentAttributes(await readNewestUsers(directory, AbortSignal.timeout(timeoutMs)), shareMin);
+    const known = frequentAttributes(await readSampledUsers(directory, AbortSignal.timeout(timeoutMs)), shareMin);
     return new Map([...known].filter(([key]) => !directory.caller.protectedAttributes.has(key)));
   } catch {
     return new Map();
@@ -39,8 +39,8 @@ export async function readKnownAttributes(directory: Directory, shareMin = 0): P
 const filterMax = 1_800;
 
 /**
- * Those of the attributes that some users have, even if none of the newest users has them. Otherwise an export of older
- * users would become text when it is imported. Empty if the call fails.
+ * Those of the attributes that some users have, even if no sampled user has them. Otherwise an export of other users would
+ * become text when it is imported. Empty if the call fails.
  */
 export async function readRareAttributes(directory: Directory, keys: readonly string[]): Promise<KnownAttributes> {
   let filter = '';

@@ -71,8 +71,8 @@ export async function readPreview(
   const { delimiter } = csv;
   const encodingFound = decoded.encoding();
   const matched = withFullName(matchHeader(header), samples);
-  const newest = await reading;
-  const known = new Map([...newest, ...(await readRare(unknownKeys(matched, newest)))]);
+  const sampled = await reading;
+  const known = new Map([...sampled, ...(await readRare(unknownKeys(matched, sampled)))]);
   const columns = withTypes(withEmail(withKnownKeys(matched, known), samples), known);
   return { file, delimiter, encoding, encodingFound, columns, samples, rows, known, fault };
 }

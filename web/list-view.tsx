@@ -3,7 +3,6 @@ import type { RefObject } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { useBulkActions } from './bulk-actions.js';
 import type { Caller } from './caller.js';
-import { keysOf } from './columns.js';
 import { useCommands } from './commands.js';
 import { formatCount } from './format.js';
 import { createGridSettings, type GridSettings } from './grid-settings.js';
@@ -175,7 +174,7 @@ interface CardMenuProps {
 function CardMenu({ list, settings, defaults }: CardMenuProps) {
   useStore(settings);
   const columnIds = settings.look.columns ?? defaults.card;
-  return <ViewMenu columnIds={columnIds} settings={settings} isCards keys={() => keysOf(list.loadedUsers())} />;
+  return <ViewMenu list={list} columnIds={columnIds} settings={settings} isCards />;
 }
 
 /**

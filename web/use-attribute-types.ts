@@ -4,15 +4,15 @@ import type { User } from '../generated/users/v1/user.js';
 import type { AttributeType } from './attributes.js';
 import { type BulkTarget, readTarget } from './bulk-target.js';
 import type { Directory } from './directory.js';
-import { readNewestUsers } from './newest-users.js';
+import { readSampledUsers } from './sampled-users.js';
 import { type UsedAttributes, usedAttributes } from './used-attributes.js';
 
 /** The type is `null` if all values are null. */
 export type KnownAttributes = ReadonlyMap<string, AttributeType>;
 
 export interface KnownAttributesOptions {
-  /** Whether the attributes of the directory's newest users are known, too. Those of the action's users may be rare. */
-  readonly includesNewest?: boolean;
+  /** Whether the attributes of a sample of the directory are known, too. Those of the action's users may be rare. */
+  readonly includesSample?: boolean;
 }
 
 /**
@@ -22,29 +22,29 @@ export interface KnownAttributesOptions {
 export function useAttributeTypes(
   directory: Directory,
   target: BulkTarget,
-  { includesNewest = false }: KnownAttributesOptions = {},
+  { includesSample = false }: KnownAttributesOptions = {},
 ): UsedAttributes | undefined {
   const read = async (signal: AbortSignal) => {
-    const newest = includesNewest ? readNewestUsers(directory, signal) : [];
-    const users = (await Promise.all([firstUsers(directory, target, signal), newest])).flat();
+    const sampled = includesSample ? readSampledUsers(directory, signal) : [];
+    const users = (await Promise.all([firstUsers(directory, target, signal), sampled])).flat();
     // Each user once.
     return [...new Map(users.map((user) => [user.id, user])).values()];
   };
-  return useKnown(read, [directory, target, includesNewest]);
+  return useKnown(read, [directory, target, includesSample]);
 }
 
 /**
- * Reads the directory's newest users, except one, as soon as their attributes are needed. Ignores failures, because they are
+ * Reads a sample of the directory's users, except one, as soon as their attributes are needed. Ignores failures, because they are
  * only offered.
  */
-export function useNewestAttributes(
+export function useSampledAttributes(
   directory: Directory,
   isNeeded: boolean,
   exceptId: string | undefined,
 ): UsedAttributes | undefined {
   const isRead = isNeeded && directory.may('listUsers');
   const read = async (signal: AbortSignal) =>
-    (await readNewestUsers(directory, signal)).filter(({ id }) => id !== exceptId);
+    (await readSampledUsers(directory, signal)).filter(({ id }) => id !== exceptId);
   return useKnown(isRead ? read : undefined, [directory, isRead, exceptId]);
 }
 

@@ -1,8 +1,9 @@
-/** Which columns the page offers and chooses by the attributes of the first users. */
-import { useMemo, useRef } from 'preact/hooks';
+/** Which columns the page offers and chooses by the attributes that users have. */
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
 import { defaultCardColumns, keysOf } from './columns.js';
 import { selectsAll } from './list-query.js';
+import { readSampledUsers } from './sampled-users.js';
 import type { UserList } from './user-list.js';
 
 export interface ColumnDefaults {
@@ -29,6 +30,7 @@ interface Sample {
  * of a search, whose few users may have other attributes than most.
  */
 export function useColumnDefaults(list: UserList, isCards: boolean): ColumnDefaults {
+  const remembered = useRememberedKeys(list);
   const sample = useRef<Sample>({ of: '', isOfAll: false, users: [], keys: [] });
   const isOfAll = selectsAll(list.query);
   const of = `${list.generation} ${list.rows} ${isOfAll}`;
@@ -39,5 +41,45 @@ export function useColumnDefaults(list: UserList, isCards: boolean): ColumnDefau
   }
   const { users, keys } = sample.current;
   const card = useMemo(() => (isCards ? defaultCardColumns(users) : []), [users, isCards]);
-  return { keys, card };
+  return { keys: remembered.length > 0 ? remembered : keys, card };
+}
+
+const storageKey = 'roster-attributes';
+const rememberedMax = 50;
+/** The first rows and what is needed for them come first. */
+const sampleAfterMs = 2_000;
+
+/**
+ * Returns the keys from the sample that an earlier visit read, and reads a sample for the next visit. Without it, the columns
+ * would be other ones after each import, and other ones for each filter.
+ */
+function useRememberedKeys(list: UserList): readonly string[] {
+  const [remembered] = useState(readRemembered);
+  const hasRows = list.generation > 0;
+  useEffect(() => {
+    if (!hasRows) return;
+    const controller = new AbortController();
+    const timer = setTimeout(async () => {
+      try {
+        const keys = keysOf(await readSampledUsers(list.directory, controller.signal));
+        localStorage.setItem(storageKey, JSON.stringify(keys.slice(0, rememberedMax)));
+      } catch {
+        // The next visit chooses by its first rows.
+      }
+    }, sampleAfterMs);
+    return () => {
+      clearTimeout(timer);
+      controller.abort();
+    };
+  }, [list.directory, hasRows]);
+  return remembered;
+}
+
+function readRemembered(): readonly string[] {
+  try {
+    const stored: unknown = JSON.parse(localStorage.getItem(storageKey) ?? '[]');
+    return Array.isArray(stored) ? stored.filter((key) => typeof key === 'string').slice(0, rememberedMax) : [];
+  } catch {
+    return [];
+  }
 }

@@ -4,7 +4,7 @@
  * UserList owns the data, and the grid reports to it which rows are in view.
  */
 import { useEffect, useMemo } from 'preact/hooks';
-import { type Column, cardColumns, columnOf, defaultColumns, keysOf, minWidthOf, templateOf } from './columns.js';
+import { type Column, cardColumns, columnOf, defaultColumns, minWidthOf, templateOf } from './columns.js';
 import { useFirstRowKey } from './first-row-key.js';
 import { useGridFocus } from './grid-focus.js';
 import { GridHead } from './grid-head.js';
@@ -75,7 +75,7 @@ export function UserGrid(props: UserGridProps) {
   const now = performance.now();
   return (
     <>
-      {!isCards && <ViewMenu columnIds={columnIds} settings={settings} keys={() => keysOf(list.loadedUsers())} />}
+      {!isCards && <ViewMenu list={list} columnIds={columnIds} settings={settings} />}
       <div
         class="grid"
         role="grid"

@@ -7,7 +7,7 @@ import type { Directory } from './directory.js';
 import { type ChipValue, type FieldPath, isAttribute } from './filter-chips.js';
 import type { FieldKind, FilterFieldInfo } from './filter-fields.js';
 import { formatCount, formatPercent } from './format.js';
-import { readNewestUsers } from './newest-users.js';
+import { readSampledUsers } from './sampled-users.js';
 import type { JsonValue } from './user-fields.js';
 
 export interface SampledValue {
@@ -38,7 +38,7 @@ export function shareText(count: number, sample: UserSample | undefined): string
 
 /** Says once what all shares beside it are parts of. */
 export function sharesText({ size }: UserSample): string {
-  return `Shares among the ${formatCount(size)} newest users`;
+  return `Shares in a sample of ${formatCount(size)} users`;
 }
 
 /** As many as the server compares quickly: each is compared in up to five spellings. */
@@ -67,7 +67,7 @@ export function createUserSampler(directory: Directory): () => Promise<UserSampl
   return () => {
     if (sample === undefined || performance.now() - readAt > freshMs) {
       readAt = performance.now();
-      sample = readNewestUsers(directory).then(sampleOf, () => {
+      sample = readSampledUsers(directory).then(sampleOf, () => {
         // Suggestions are optional. The next edit tries again.
         sample = undefined;
         return noSample;

@@ -1,18 +1,20 @@
 /** The panel that chooses the columns of the list, their order, and the density. */
-import { useRef, useState } from 'preact/hooks';
-import { attributeColumnId, columnOf, ownColumnIds } from './columns.js';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import type { User } from '../generated/users/v1/user.js';
+import { attributeColumnId, columnOf, keysOf, ownColumnIds } from './columns.js';
 import { foldText } from './fold-text.js';
 import { densities, type GridSettings } from './grid-settings.js';
 import { ArrowDownIcon, ArrowUpIcon, ColumnsIcon } from './icons.js';
 import { PopupButton } from './popup.js';
+import { readSampledUsers } from './sampled-users.js';
+import type { UserList } from './user-list.js';
 
 export interface ViewMenuProps {
+  readonly list: UserList;
   readonly columnIds: readonly string[];
   readonly settings: GridSettings;
   /** Whether the rows are cards, which have no density. */
   readonly isCards?: boolean;
-  /** Returns the attribute keys that occur in the loaded rows. */
-  keys(): readonly string[];
 }
 
 export function ViewMenu(props: ViewMenuProps) {
@@ -31,16 +33,10 @@ export function ViewMenu(props: ViewMenuProps) {
 
 /** The keys of a large directory with many different attributes would not be readable. */
 const keysMax = 200;
-/** More columns are searched faster than they are read. */
-const columnsWithoutSearch = 10;
 
-function ViewPanel({ columnIds, settings, isCards = false, keys }: ViewMenuProps) {
+function ViewPanel({ list, columnIds, settings, isCards = false }: ViewMenuProps) {
   const onColumns = (ids: readonly string[] | undefined) => settings.change({ columns: ids });
-  // The rows stay where they are while the panel is open, so that the focus does.
-  const [known] = useState(() => {
-    const ids = [...columnIds, ...ownColumnIds, ...keys().slice(0, keysMax).map(attributeColumnId)];
-    return [...new Set(ids)];
-  });
+  const [known, addKnown] = useKnownColumns(list, columnIds);
   const shown = known.filter((id) => columnIds.includes(id));
   const move = (id: string, step: number) => {
     const at = columnIds.indexOf(id);
@@ -70,25 +66,23 @@ function ViewPanel({ columnIds, settings, isCards = false, keys }: ViewMenuProps
         onKeyDown={(event) => typeInto(search.current, event)}
       >
         <legend>Columns</legend>
-        {known.length > columnsWithoutSearch && (
-          <div class="column-search">
-            <input
-              ref={search}
-              class="input"
-              type="search"
-              data-focus
-              aria-label="Find a column"
-              placeholder="Find a column"
-              autocomplete="off"
-              autocapitalize="off"
-              spellcheck={false}
-              dir="auto"
-              value={text}
-              onInput={(event) => setText(event.currentTarget.value)}
-              onKeyDown={({ key }) => key === 'Enter' && only !== undefined && only !== 'name' && toggle(only)}
-            />
-          </div>
-        )}
+        <div class="column-search">
+          <input
+            ref={search}
+            class="input"
+            type="search"
+            data-focus
+            aria-label="Find a column"
+            placeholder="Find a column"
+            autocomplete="off"
+            autocapitalize="off"
+            spellcheck={false}
+            dir="auto"
+            value={text}
+            onInput={(event) => setText(event.currentTarget.value)}
+            onKeyDown={({ key }) => key === 'Enter' && only !== undefined && only !== 'name' && toggle(only)}
+          />
+        </div>
         {found.map((id) => (
           <ColumnChoice
             key={id}
@@ -103,8 +97,23 @@ function ViewPanel({ columnIds, settings, isCards = false, keys }: ViewMenuProps
         ))}
         <p class="popup-note" role="status" hidden={found.length > 0}>
           {found.length === 0 &&
-            'No column has this name. The list has columns for the attributes of its loaded users.'}
+            'No column has this name. Neither the loaded users nor a sample of the others has such an attribute.'}
         </p>
+        {found.length === 0 && (
+          <button
+            type="button"
+            class="button small"
+            onClick={() => {
+              const id = attributeColumnId(text.trim());
+              addKnown([id]);
+              onColumns([...columnIds, id]);
+            }}
+          >
+            <span class="truncate">
+              Show the attribute “<bdi>{text.trim()}</bdi>”
+            </span>
+          </button>
+        )}
       </fieldset>
       <button
         type="button"
@@ -118,6 +127,28 @@ function ViewPanel({ columnIds, settings, isCards = false, keys }: ViewMenuProps
       </button>
     </>
   );
+}
+
+/**
+ * The ids of the columns that the panel offers, and a function that adds some. They stay in their order while the panel is
+ * open, so that the focus stays where it is.
+ */
+function useKnownColumns(list: UserList, columnIds: readonly string[]) {
+  const columnsOf = (users: Iterable<User>) => keysOf(users).slice(0, keysMax).map(attributeColumnId);
+  const [known, setKnown] = useState(() => [
+    ...new Set([...columnIds, ...ownColumnIds, ...columnsOf(list.loadedUsers())]),
+  ]);
+  const addKnown = (ids: readonly string[]) => setKnown((before) => [...new Set([...before, ...ids])]);
+  useEffect(() => {
+    const controller = new AbortController();
+    readSampledUsers(list.directory, controller.signal).then(
+      (users) => addKnown(columnsOf(users)),
+      // The loaded rows have most attributes.
+      () => {},
+    );
+    return () => controller.abort();
+  }, [list.directory]);
+  return [known, addKnown] as const;
 }
 
 const labelOf = (id: string) => columnOf(id)?.label ?? id;

@@ -64,7 +64,7 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     await filterButton(page).focus();
     await page.keyboard.press('Enter');
     await option(page, /^department/).waitFor();
-    const shares = popover(page).getByText('Shares among the 5 newest users');
+    const shares = popover(page).getByText('Shares in a sample of 5 users');
     expect(await shares.count()).toBe(1);
     await expectAccessible();
     await page.keyboard.type('depart');
@@ -523,16 +523,14 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     const { page, expectAccessible, expectNoFaults } = await open(
       '#filter=attributes.departmant == "Maths" || attributes["departmant"] == "x"',
     );
-    await page
-      .getByText('None of the newest users has the attribute “departmant”. Did you mean “department”?')
-      .waitFor();
+    await page.getByText('No user of a sample has the attribute “departmant”. Did you mean “department”?').waitFor();
     await expectAccessible();
     await page.getByRole('button', { name: '“department”' }).click();
     await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace', 'Alan Turing']);
     expect(filterOf(page)).toBe('attributes.department == "Maths" || attributes.department == "x"');
     await page.goto(`${site.app.http}/#filter=attributes.started.startsWith("1999")`);
     await page.getByText('No user matches the filter.').waitFor();
-    expect(await page.getByText('newest users').count()).toBe(0);
+    expect(await page.getByText('No user of a sample').count()).toBe(0);
     expectNoFaults();
   });
 

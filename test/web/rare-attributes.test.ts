@@ -1,24 +1,26 @@
-/** Tests filters by attributes that only older users have, so that the page's sample of the newest users lacks them. */
+/** Tests filters by attributes that so few users have that the page's sample lacks them. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { browserMissing } from './browser.js';
 import { useSite } from './site.js';
 
 const pollTimeout = { timeout: 30_000 };
 
-describe.skipIf(browserMissing !== undefined)('an attribute that only older users have', () => {
+describe.skipIf(browserMissing !== undefined)('an attribute that no sampled user has', () => {
   const site = useSite();
 
   beforeAll(async () => {
+    const others = (from: number, count: number) =>
+      Array.from({ length: count }, (_, at) => ({ firstName: 'New', email: `new${from + at}@example.com` }));
+    // The sample has the oldest and the newest users, and the first ones by email from some letters on.
+    await site.app.client.importAllUsers(others(0, 120));
     for (const [name, days] of [
       ['Ada', 20],
       ['Grace', 30],
     ] as const) {
-      const user = { firstName: name, email: `${name}@example.com`, attributes: { leave_days: days } };
+      const user = { firstName: name, email: `old.${name}@example.com`, attributes: { leave_days: days } };
       await site.app.client.createUser({ user });
     }
-    await site.app.client.importAllUsers(
-      Array.from({ length: 320 }, (_, at) => ({ firstName: 'New', email: `new${at}@example.com` })),
-    );
+    await site.app.client.importAllUsers(others(120, 320));
   });
 
   it.each([

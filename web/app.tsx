@@ -49,9 +49,11 @@ function App({ directory }: { directory: Directory }) {
   const wholeTarget = useMemo(() => targetOfAll({ query, filter, orderBy }), [query, filter, orderBy]);
   const hasResult = list.generation > 0;
   useEffect(() => {
+    if (!hasResult) return;
     // So that the first person opens at once.
-    if (hasResult) void OpenUser.preload();
-  }, [hasResult]);
+    void OpenUser.preload();
+    void directory.preload();
+  }, [hasResult, directory]);
   const { session } = directory;
   const { caller } = session;
   // Until the session is known, the list shows that it is loading.

@@ -45,7 +45,11 @@ it('reads the same caller from JSON as from the binary format', async () => {
   expect(await callJson(app.http, getCallerMethod, {})).toStrictEqual(expected);
   const whole: GetCallerResponse = {
     ...{ actor: 'key:ci', roles: ['reader'], methods: ['users.v1.UserService/GetUser'] },
-    ...{ hiddenAttributes: ['salary'], protectedAttributes: ['team'], expireTime: new Date('2030-01-02T03:04:05.678Z') },
+    ...{
+      hiddenAttributes: ['salary'],
+      protectedAttributes: ['team'],
+      expireTime: new Date('2030-01-02T03:04:05.678Z'),
+    },
   };
   expect(getCallerMethod.decode(new TextEncoder().encode(JSON.stringify(whole)))).toStrictEqual(whole);
 });

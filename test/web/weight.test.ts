@@ -90,6 +90,24 @@ describe.skipIf(browserMissing !== undefined)('the weight of the page', () => {
     expectNoFaults();
   });
 
+  it('receives the first script and the styles compressed by Brotli, if it can read that', async () => {
+    const index = await (await fetch(site.app.http)).text();
+    const files = [...index.matchAll(/"\.\/(assets\/[^"]+\.(?:js|css))"/g)].map(([, file = '']) => file);
+    expect(files.length).toBe(3);
+    for (const file of files) {
+      const expected = readFileSync(path.join(built, file), 'utf8');
+      for (const [accepted, encoding] of [
+        ['gzip, deflate, br, zstd', 'br'],
+        ['gzip, deflate', 'gzip'],
+      ] as const) {
+        const answer = await fetch(`${site.app.http}/${file}`, { headers: { 'accept-encoding': accepted } });
+        expect(answer.headers.get('content-encoding'), file).toBe(encoding);
+        // fetch decompresses it.
+        expect(await answer.text()).toBe(expected);
+      }
+    }
+  });
+
   it('requests the settings for the sign-in and the first users before its script runs, and once', async () => {
     const { page, expectNoFaults } = await openBlank();
     const requests: string[] = [];

@@ -4,6 +4,7 @@
  * The URL's hash determines what is open (route.ts). Browsers do not send it to servers.
  */
 import { useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useRef } from 'preact/hooks';
+import { afterPaint } from './after-paint.js';
 import { targetOfAll } from './bulk-target.js';
 import type { Directory } from './directory.js';
 import { Header } from './header.js';
@@ -49,9 +50,13 @@ function App({ directory }: { directory: Directory }) {
   const wholeTarget = useMemo(() => targetOfAll({ query, filter, orderBy }), [query, filter, orderBy]);
   const hasResult = list.generation > 0;
   useEffect(() => {
-    // So that the first person opens at once.
-    if (hasResult) void OpenUser.preload();
-  }, [hasResult]);
+    if (!hasResult) return;
+    return afterPaint(() => {
+      // So that the first person opens at once.
+      void OpenUser.preload();
+      void directory.preload();
+    });
+  }, [hasResult, directory]);
   const { session } = directory;
   const { caller } = session;
   // Until the session is known, the list shows that it is loading.

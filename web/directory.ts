@@ -1,55 +1,25 @@
 /** The page's client. It sends calls to the server that the page came from. */
-import {
-  BatchCreateUsersRequest,
-  BatchCreateUsersResponse,
-  BatchGetUsersRequest,
-  BatchGetUsersResponse,
-  CreateUserRequest,
-  CreateUserResponse,
-  type DeepPartial,
-  DeleteUserRequest,
-  DeleteUserResponse,
-  ExportUsersRequest,
-  ExportUsersResponse,
-  GetCallerRequest,
-  GetCallerResponse,
-  GetUserRequest,
-  GetUserResponse,
-  ImportUsersResponse,
-  ListUserChangesRequest,
-  ListUserChangesResponse,
-  ListUsersRequest,
-  ListUsersResponse,
-  UpdateUserRequest,
-  UpdateUserResponse,
-  WatchUsersRequest,
-  WatchUsersResponse,
-} from '../generated/users/v1/user_service.js';
+import type { DeepPartial, ListUsersRequest, ListUsersResponse } from '../generated/users/v1/user_service.js';
 import type { AuthResponse } from './auth-response.js';
-import { type Caller, callerOf, type MethodName, methodPath } from './caller.js';
+import { CallError } from './call-error.js';
+import { type Caller, callerOf, type MethodName } from './caller.js';
 import { authorization, sendUnary } from './connect.js';
 import { firstUsersQuery } from './first-users.js';
+import { getCallerMethod, listUsersMethod } from './json-methods.js';
+import { loadPart } from './load-part.js';
+import type { OtherCalls } from './other-calls.js';
 import { sentFilterOf } from './sent-filter.js';
 import { Session } from './session.js';
-import { type ClientStream, createCalls, deadlineMsDefault, type ServerStream, type Unary } from './session-calls.js';
+import { createCalls, deadlineMsDefault, type Unary } from './session-calls.js';
 
 /**
  * The calls reject with a CallError, or with an AbortError if the signal was aborted. The default deadline is 15 s for a
  * unary call and none for a stream.
  */
-export interface Directory {
-  readonly createUser: Unary<CreateUserRequest, CreateUserResponse>;
-  readonly getUser: Unary<GetUserRequest, GetUserResponse>;
-  readonly updateUser: Unary<UpdateUserRequest, UpdateUserResponse>;
-  readonly deleteUser: Unary<DeleteUserRequest, DeleteUserResponse>;
+export interface Directory extends OtherCalls {
   readonly listUsers: Unary<ListUsersRequest, ListUsersResponse>;
-  readonly batchGetUsers: Unary<BatchGetUsersRequest, BatchGetUsersResponse>;
-  readonly batchCreateUsers: Unary<BatchCreateUsersRequest, BatchCreateUsersResponse>;
-  /** The messages come from createImportMessages(). */
-  readonly importUsers: ClientStream<ImportUsersResponse>;
-  readonly exportUsers: ServerStream<ExportUsersRequest, ExportUsersResponse>;
-  readonly watchUsers: ServerStream<WatchUsersRequest, WatchUsersResponse>;
-  readonly listUserChanges: Unary<ListUserChangesRequest, ListUserChangesResponse>;
+  /** Loads the code of the calls that the first rows do not need. */
+  preload(): Promise<void>;
   readonly session: Session;
   readonly caller: Caller;
   may(method: MethodName): boolean;
@@ -68,37 +38,52 @@ export interface DirectoryOptions {
 }
 
 export function createDirectory({ origin = location.origin, authResponse }: DirectoryOptions = {}): Directory {
-  const getCaller = { path: methodPath('getCaller'), request: GetCallerRequest, response: GetCallerResponse };
   const session = new Session({
     origin,
     authResponse,
     readCaller: async (token, name) =>
-      callerOf(await sendUnary(origin, getCaller, {}, { deadlineMs: deadlineMsDefault, token }), name),
+      callerOf(await sendUnary(origin, getCallerMethod, {}, { deadlineMs: deadlineMsDefault, token }), name),
   });
-  const { unary, stream, clientStream } = createCalls(origin, session);
+  const calls = createCalls(origin, session);
   let isFirstList = true;
   const queryOfFirst = (request: DeepPartial<ListUsersRequest>) => {
     const query = isFirstList ? firstUsersQuery(request) : undefined;
     isFirstList = false;
     return query;
   };
+  const listUsers = calls.unary(listUsersMethod, queryOfFirst);
 
-  const listUsers = unary('listUsers', ListUsersRequest, ListUsersResponse, queryOfFirst);
-  const exportUsers = stream('exportUsers', ExportUsersRequest, ExportUsersResponse);
+  let loading: Promise<OtherCalls> | undefined;
+  const others = () => {
+    loading ??= loadPart(async () => (await import('./other-calls.js')).createOtherCalls(origin, calls)).catch(
+      (error: unknown) => {
+        loading = undefined;
+        throw new CallError('UNAVAILABLE', error instanceof Error ? error.message : '');
+      },
+    );
+    return loading;
+  };
   return {
-    createUser: unary('createUser', CreateUserRequest, CreateUserResponse),
-    getUser: unary('getUser', GetUserRequest, GetUserResponse),
-    updateUser: unary('updateUser', UpdateUserRequest, UpdateUserResponse),
-    deleteUser: unary('deleteUser', DeleteUserRequest, DeleteUserResponse),
     listUsers: async (request, options) => listUsers(await withSentFilter(request), options),
-    batchGetUsers: unary('batchGetUsers', BatchGetUsersRequest, BatchGetUsersResponse),
-    batchCreateUsers: unary('batchCreateUsers', BatchCreateUsersRequest, BatchCreateUsersResponse),
-    importUsers: clientStream('importUsers', ImportUsersResponse),
+    preload: () =>
+      others().then(
+        () => {},
+        () => {},
+      ),
+    createUser: async (...args) => (await others()).createUser(...args),
+    getUser: async (...args) => (await others()).getUser(...args),
+    updateUser: async (...args) => (await others()).updateUser(...args),
+    deleteUser: async (...args) => (await others()).deleteUser(...args),
+    batchGetUsers: async (...args) => (await others()).batchGetUsers(...args),
+    batchCreateUsers: async (...args) => (await others()).batchCreateUsers(...args),
+    listUserChanges: async (...args) => (await others()).listUserChanges(...args),
+    importUsers: async (...args) => (await others()).importUsers(...args),
     async *exportUsers(request, options) {
-      yield* exportUsers(await withSentFilter(request), options);
+      yield* (await others()).exportUsers(await withSentFilter(request), options);
     },
-    watchUsers: stream('watchUsers', WatchUsersRequest, WatchUsersResponse),
-    listUserChanges: unary('listUserChanges', ListUserChangesRequest, ListUserChangesResponse),
+    async *watchUsers(...args) {
+      yield* (await others()).watchUsers(...args);
+    },
     session,
     get caller() {
       return session.caller;

@@ -26,15 +26,18 @@ export function useGridFocus(
   const focusNext = useRef<number>(undefined);
 
   const focusActive = () => {
+    const row = scrollerRef.current?.querySelector<HTMLElement>('[data-active]');
+    // A grid that has just been added has no rows until it knows its size.
+    if (!row) return;
     focusNext.current = undefined;
-    scrollerRef.current?.querySelector<HTMLElement>('[data-active]')?.focus({ preventScroll: true });
+    row.focus({ preventScroll: true });
   };
 
   const focus = (row = Math.max(first, Math.min(active, last))) => {
     const target = Math.max(0, Math.min(row, list.rows - 1));
+    focusNext.current = target;
     // If the active row does not change, no render follows that could focus it.
     if (target === active) focusActive();
-    else focusNext.current = target;
     activate(target);
     reveal(target);
   };

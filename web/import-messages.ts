@@ -1,7 +1,8 @@
 /** Encodes the messages of one ImportUsers call. */
 import type { User } from '../generated/users/v1/user.js';
 import { type DeepPartial, ImportOptions_OnConflict, ImportUsersRequest } from '../generated/users/v1/user_service.js';
-import { type Bytes, bytesOf, framedBlob } from './connect.js';
+import type { Bytes } from './connect.js';
+import { bytesOf, framedBlob } from './connect-streams.js';
 
 /** How to treat a row whose email is taken, in the directory or earlier in the file. */
 export type OnTaken = 'reject' | 'skip' | 'update';

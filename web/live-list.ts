@@ -1,5 +1,6 @@
 /** The page's list, which follows the query in the URL, and the feed that keeps it up to date. */
 import { useEffect, useLayoutEffect, useReducer, useState } from 'preact/hooks';
+import { afterPaint } from './after-paint.js';
 import type { Directory } from './directory.js';
 import { isSameQuery, type ListQuery } from './list-query.js';
 import type { ChangeListeners } from './open-user.js';
@@ -31,23 +32,30 @@ export function useLiveList(directory: Directory, query: ListQuery): LiveList {
   useEffect(() => {
     if (isFirstRead) return;
     let hasFailed = false;
-    const feed = new UserFeed({
-      directory,
-      onChanges(changes) {
-        list.apply(changes);
-        for (const onChanges of changeListeners) onChanges(changes);
-      },
-      onGap() {
-        list.refresh();
-        for (const onChanges of changeListeners) onChanges([]);
-      },
-      onState(state) {
-        setFeedState(state);
-        if (state === 'live' && hasFailed) list.resume();
-        hasFailed = state === 'reconnecting' || state === 'offline' || (hasFailed && state !== 'live');
-      },
-    });
-    return () => feed.close();
+    let feed: UserFeed | undefined;
+    const start = () => {
+      feed = new UserFeed({
+        directory,
+        onChanges(changes) {
+          list.apply(changes);
+          for (const onChanges of changeListeners) onChanges(changes);
+        },
+        onGap() {
+          list.refresh();
+          for (const onChanges of changeListeners) onChanges([]);
+        },
+        onState(state) {
+          setFeedState(state);
+          if (state === 'live' && hasFailed) list.resume();
+          hasFailed = state === 'reconnecting' || state === 'offline' || (hasFailed && state !== 'live');
+        },
+      });
+    };
+    const cancel = afterPaint(start);
+    return () => {
+      cancel();
+      feed?.close();
+    };
   }, [directory, list, changeListeners, isFirstRead]);
   useEffect(() => {
     if (!isSameQuery(query, list.requestedQuery)) list.request(query);

@@ -2,11 +2,10 @@
  * Calls with the session's token. They wait while the user must sign in, and fail at once if the caller may not send them.
  * A call is retried only if the server refused its token and the session has another one.
  */
-import type { DeepPartial, MessageFns } from '../generated/users/v1/user_service.js';
+import type { DeepPartial } from '../generated/users/v1/user_service.js';
 import { notAllowed } from './answer-error.js';
 import { CallError } from './call-error.js';
-import { type MethodName, methodPath } from './caller.js';
-import { type CallOptions, type SendOptions, sendMessages, sendStream, sendUnary } from './connect.js';
+import { type CallOptions, type Method, type SendOptions, sendUnary } from './connect.js';
 import type { Session } from './session.js';
 
 export type Unary<Request, Response> = (request: DeepPartial<Request>, options?: CallOptions) => Promise<Response>;
@@ -14,9 +13,6 @@ export type ServerStream<Request, Response> = (
   request: DeepPartial<Request>,
   options?: CallOptions,
 ) => AsyncGenerator<Response, void>;
-
-/** `messages` are those of a client stream, each with its length. */
-export type ClientStream<Response> = (messages: Blob, options?: CallOptions) => Promise<Response>;
 
 // The server's own STATEMENT_TIMEOUT_MS is shorter. This deadline is for a response that is lost in the network.
 export const deadlineMsDefault = 15_000;
@@ -53,38 +49,30 @@ function createTokens(session: Session) {
   return { begin, learn };
 }
 
-/** Returns functions that create the call of a method. */
-export function createCalls(origin: string, session: Session) {
+/** Sends calls with the session's token. */
+export interface Calls {
+  unary<Request, Response>(
+    method: Method<Request, Response>,
+    /** Returns the query for a call that may be a GET. */
+    queryOf?: (message: DeepPartial<Request>) => string | undefined,
+  ): Unary<Request, Response>;
+  /** `send` is repeated if the server refused the token and the session has another one. */
+  withToken<Response>(
+    path: string,
+    options: CallOptions,
+    send: (options: SendOptions) => Promise<Response>,
+  ): Promise<Response>;
+  streamWithToken<Response>(
+    path: string,
+    options: CallOptions | undefined,
+    send: (options: SendOptions) => AsyncGenerator<Response, void>,
+  ): AsyncGenerator<Response, void>;
+}
+
+export function createCalls(origin: string, session: Session): Calls {
   const { begin, learn } = createTokens(session);
 
-  function unary<Request, Response>(
-    name: MethodName,
-    request: MessageFns<Request>,
-    response: MessageFns<Response>,
-    /** Returns the query for a call that may be a GET. */
-    queryOf: (message: DeepPartial<Request>) => string | undefined = () => undefined,
-  ): Unary<Request, Response> {
-    const method = { path: methodPath(name), request, response };
-    return (message, options) =>
-      sendWithToken(method.path, { deadlineMs: deadlineMsDefault, ...options }, (send) =>
-        sendUnary(origin, method, message, {
-          ...send,
-          query: send.token === undefined ? queryOf(message) : undefined,
-        }),
-      );
-  }
-
-  function clientStream<Response>(name: MethodName, response: MessageFns<Response>): ClientStream<Response> {
-    const method = { path: methodPath(name), response };
-    return (messages, options) =>
-      sendWithToken(method.path, { deadlineMs: 0, ...options }, (send) => sendMessages(origin, method, messages, send));
-  }
-
-  async function sendWithToken<Response>(
-    path: string,
-    { signal, deadlineMs = 0 }: CallOptions,
-    send: (options: SendOptions) => Promise<Response>,
-  ): Promise<Response> {
+  const withToken: Calls['withToken'] = async (path, { signal, deadlineMs = 0 }, send) => {
     const { token, nextToken } = await begin({ path }, signal);
     try {
       return await send({ signal, deadlineMs, token });
@@ -101,25 +89,28 @@ export function createCalls(origin: string, session: Session) {
       }
       throw error;
     }
-  }
+  };
 
-  function stream<Request, Response>(
-    name: MethodName,
-    request: MessageFns<Request>,
-    response: MessageFns<Response>,
-  ): ServerStream<Request, Response> {
-    const method = { path: methodPath(name), request, response };
-    return async function* (message, { signal, deadlineMs = 0 } = {}) {
-      const { token } = await begin(method, signal);
+  return {
+    withToken,
+    unary(method, queryOf = () => undefined) {
+      return (message, options) =>
+        withToken(method.path, { deadlineMs: deadlineMsDefault, ...options }, (send) =>
+          sendUnary(origin, method, message, {
+            ...send,
+            query: send.token === undefined ? queryOf(message) : undefined,
+          }),
+        );
+    },
+    async *streamWithToken(path, { signal, deadlineMs = 0 } = {}, send) {
+      const { token } = await begin({ path }, signal);
       try {
-        yield* sendStream(origin, method, message, { signal, deadlineMs, token });
+        yield* send({ signal, deadlineMs, token });
       } catch (error) {
         await learn(error, token);
         // The stream may have sent messages before this.
         throw error;
       }
-    };
-  }
-
-  return { unary, stream, clientStream };
+    },
+  };
 }

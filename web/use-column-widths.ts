@@ -1,6 +1,7 @@
 /** The widths that the contents of the columns need: measured once after the first rows, and when the person asks. */
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
+import { afterPaint } from './after-paint.js';
 import { measureColumns } from './column-fit.js';
 import type { Column } from './columns.js';
 import type { GridScroll } from './grid-scroll.js';
@@ -53,15 +54,7 @@ function usePainted(hasRows: boolean): boolean {
   const [isPainted, setPainted] = useState(false);
   useEffect(() => {
     if (!hasRows || isPainted) return;
-    let timer: ReturnType<typeof setTimeout>;
-    // The callback of a frame runs before its paint.
-    const frame = requestAnimationFrame(() => {
-      timer = setTimeout(() => setPainted(true));
-    });
-    return () => {
-      cancelAnimationFrame(frame);
-      clearTimeout(timer);
-    };
+    return afterPaint(() => setPainted(true));
   }, [hasRows, isPainted]);
   return isPainted;
 }

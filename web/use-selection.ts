@@ -1,6 +1,6 @@
 /** The selection of the list. Ends with the search and the filter, because "all that match" would mean other users. */
 import { useEffect, useLayoutEffect, useState } from 'preact/hooks';
-import { UserChange_Type } from '../generated/users/v1/user.js';
+import { changeTypes } from './change-types.js';
 import type { ChangeListeners } from './open-user.js';
 import type { Route } from './route.js';
 import { createSelection, type Selection } from './selection.js';
@@ -10,7 +10,7 @@ export function useSelection({ query, filter }: Route, changeListeners: ChangeLi
   useLayoutEffect(() => selection.clear(), [query, filter, selection]);
   useEffect(() => {
     const forget: Parameters<ChangeListeners['add']>[0] = (changes) => {
-      const deleted = changes.filter(({ type }) => type === UserChange_Type.TYPE_DELETED);
+      const deleted = changes.filter(({ type }) => type === changeTypes.deleted);
       selection.forget(deleted.flatMap(({ user }) => user?.id ?? []));
     };
     changeListeners.add(forget);

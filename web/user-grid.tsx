@@ -179,7 +179,10 @@ function useColumns(ids: readonly string[], shown: UserGridProps['shownColumns']
 }
 
 /** The rows in view, some around them, and the active row, which stays in the document even if it is out of view. */
-function rowsInDocument({ first, last, around, rowsShown }: GridScroll, rowsKnown: number, active: number): number[] {
+function rowsInDocument(scroll: GridScroll, rowsKnown: number, active: number): number[] {
+  const { first, last, around, rowsShown, widthPx } = scroll;
+  // The columns depend on the width, so the browser would lay out these rows in vain.
+  if (widthPx === 0) return [];
   const from = Math.max(0, first - around);
   const to = Math.min(last + around, rowsShown - 1);
   const rows = Array.from({ length: Math.max(0, to - from + 1) }, (_, index) => from + index);

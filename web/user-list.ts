@@ -4,9 +4,10 @@
  * Changes by others never move rows: an updated user stays in its row, a deleted one is removed, and new ones are only
  * counted until the user asks for them. Changes are applied once per frame.
  */
-import { type User, type UserChange, UserChange_Type } from '../generated/users/v1/user.js';
+import type { User, UserChange } from '../generated/users/v1/user.js';
 import { createArrivals } from './arrivals.js';
 import { type CallError, callErrorOf, isAborted } from './call-error.js';
+import { changeTypes } from './change-types.js';
 import type { Directory } from './directory.js';
 import { createLeavingRows, type LeavingRows } from './leaving-rows.js';
 import { hasWords, isSameQuery, type ListQuery, selectsAll } from './list-query.js';
@@ -322,7 +323,7 @@ export class UserList {
     const gone = new Set<string>();
     for (const { at, change } of this.#recentChanges) {
       if (at < sentAt || change.user === undefined) continue;
-      if (change.type === UserChange_Type.TYPE_DELETED) gone.add(change.user.id);
+      if (change.type === changeTypes.deleted) gone.add(change.user.id);
       else if (change.user.email !== '') this.#replaceOlder(change.user);
     }
     this.#pages.remove(gone);
@@ -333,8 +334,8 @@ export class UserList {
     for (const { at, change } of this.#recentChanges) {
       if (at < sentAt) continue;
       const { type, user } = change;
-      if (type === UserChange_Type.TYPE_CREATED && user?.email) this.#addArrival(user);
-      else if (type === UserChange_Type.TYPE_DELETED && user !== undefined) this.arrivals.remove(user.id);
+      if (type === changeTypes.created && user?.email) this.#addArrival(user);
+      else if (type === changeTypes.deleted && user !== undefined) this.arrivals.remove(user.id);
       // The server's count may or may not include this change.
       this.#count.countSoon();
     }
@@ -352,14 +353,14 @@ export class UserList {
       if (user === undefined) continue;
       // A user without an email has been deleted since then, and a separate change reports that.
       const isStored = user.email !== '';
-      if (type === UserChange_Type.TYPE_CREATED && isStored) this.#addArrival(user);
-      else if (type === UserChange_Type.TYPE_UPDATED && isStored) {
+      if (type === changeTypes.created && isStored) this.#addArrival(user);
+      else if (type === changeTypes.updated && isStored) {
         this.#update(user);
         if (!isWhole) {
           this.#count.countSoon();
           if (inView.has(user.id)) this.#leaving.matches.checkSoon(user.id);
         }
-      } else if (type === UserChange_Type.TYPE_DELETED) {
+      } else if (type === changeTypes.deleted) {
         const isNew = this.arrivals.remove(user.id);
         if (this.#dropped.delete(user.id)) continue;
         if (this.#pages.has(user.id)) gone.add(user.id);

@@ -2,7 +2,9 @@
  * Builds the page into dist/web: a script for what it shows first, one for each part that it loads later, and one style
  * sheet. Nothing is inline, and file names change with the content.
  */
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { brotliCompressSync } from 'node:zlib';
 import prefresh from '@prefresh/vite';
 import { defineConfig, type Plugin, type UserConfig } from 'vite';
 
@@ -19,6 +21,21 @@ function earlyScript(): Plugin {
         const attrs = built === undefined ? { type: 'module', src: './early.ts' } : { src: `./${built.fileName}` };
         return [{ tag: 'script', attrs, injectTo: 'head-prepend' }];
       },
+    },
+  };
+}
+
+/** Compresses what the page loads first with Brotli, for src/gateway/web-files.ts. It takes too long to do so for a request. */
+function brotliFiles(): Plugin {
+  return {
+    name: 'brotli-files',
+    writeBundle({ dir = '' }, bundle) {
+      for (const [name, file] of Object.entries(bundle)) {
+        const isFirst = file.type === 'chunk' ? file.isEntry : name.endsWith('.css');
+        if (!isFirst) continue;
+        const written = path.join(dir, name);
+        writeFileSync(`${written}.br`, brotliCompressSync(readFileSync(written)));
+      }
     },
   };
 }
@@ -51,6 +68,6 @@ export default defineConfig(
     // Tests build the page with NODE_ENV=test, which would add file names and line numbers.
     oxc: { jsx: { runtime: 'automatic', importSource: 'preact', development: false } },
     // For `npm run dev`: replaces changed components in the browser and keeps their state.
-    plugins: [earlyScript(), ...(command === 'serve' ? [await prefresh()] : [])],
+    plugins: [earlyScript(), brotliFiles(), ...(command === 'serve' ? [await prefresh()] : [])],
   }),
 );

@@ -20,6 +20,8 @@ interface WebFile {
   readonly bytes: Buffer;
   readonly isPage: boolean;
   readonly headers: Readonly<Record<string, string>>;
+  /** Compressed when the page was built (web/vite.config.ts), if it was. */
+  readonly brotli: Buffer | undefined;
   /** Compressed on the first request. */
   gzipped?: Buffer;
 }
@@ -73,7 +75,9 @@ export async function loadWebFiles(
     }
   }
   const files = new Map<string, WebFile>();
-  for (const [name, filePath] of filePaths) files.set(name, await loadFile(name, filePath));
+  for (const [name, filePath] of filePaths) {
+    if (!name.endsWith('.br')) files.set(name, await loadFile(name, filePath, filePaths.get(`${name}.br`)));
+  }
 
   return {
     find(name, { 'accept-encoding': accepted = '', 'if-none-match': known = '' }, origins = []) {
@@ -82,6 +86,9 @@ export async function loadWebFiles(
       const { bytes } = file;
       const headers = file.isPage ? withPolicy(file.headers, pagePolicy(origins)) : file.headers;
       if (known.includes(headers.etag ?? '')) return { status: 304, body: '', headers };
+      if (file.brotli !== undefined && /\bbr\b/.test(String(accepted))) {
+        return { status: 200, body: file.brotli, headers: { ...headers, 'content-encoding': 'br' } };
+      }
       if (!/\bgzip\b/.test(String(accepted))) return { status: 200, body: bytes, headers };
       file.gzipped ??= gzipSync(bytes, { level: 9 });
       return { status: 200, body: file.gzipped, headers: { ...headers, 'content-encoding': 'gzip' } };
@@ -98,8 +105,9 @@ function etagOf(content: string | Buffer): string {
   return `"${createHash('sha256').update(content).digest('base64url').slice(0, 22)}"`;
 }
 
-async function loadFile(name: string, filePath: string): Promise<WebFile> {
+async function loadFile(name: string, filePath: string, brotliPath: string | undefined): Promise<WebFile> {
   const bytes = await readFile(filePath);
+  const brotli = brotliPath === undefined ? undefined : await readFile(brotliPath);
   const isPage = path.extname(filePath) === '.html';
   const headers = {
     'content-type': contentTypes[path.extname(filePath)] ?? 'application/octet-stream',
@@ -109,7 +117,7 @@ async function loadFile(name: string, filePath: string): Promise<WebFile> {
     'referrer-policy': 'no-referrer',
     ...(isPage ? { 'cross-origin-opener-policy': 'same-origin', link: scriptLink(bytes.toString()) } : {}),
   };
-  return { bytes, isPage, headers };
+  return { bytes, brotli, isPage, headers };
 }
 
 /**

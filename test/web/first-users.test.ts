@@ -1,7 +1,7 @@
 /** Tests that the server's Link header names the page's script and its first call. */
 import { expect, it } from 'vitest';
-import { ListUsersResponse } from '../../generated/users/v1/user_service.js';
 import { firstUsersQuery } from '../../web/first-users.js';
+import { listUsersMethod } from '../../web/json-methods.js';
 import { pageSize } from '../../web/page-loader.js';
 import { allPeople } from '../../web/route.js';
 import { startTestApp } from '../support/app.js';
@@ -19,7 +19,7 @@ it('the server names the script and the call that the page needs first, so that 
   );
   expect((await fetch(new URL(script, app.http))).headers.get('content-type')).toMatch('javascript');
   const answer = await fetch(app.http + path);
-  const { users } = ListUsersResponse.decode(new Uint8Array(await answer.arrayBuffer()));
+  const { users } = listUsersMethod.decode(new Uint8Array(await answer.arrayBuffer()));
   expect(users.map(({ email }) => email)).toEqual(['first@example.com']);
   expect(firstUsersQuery({ query: 'first', filter, orderBy, pageSize })).toBeUndefined();
 });

@@ -1,6 +1,6 @@
 /**
  * Reads the chips back from the text of a filter. Accepts exactly the shapes that filter-chips.ts writes, with any white
- * space and quotes, so a chip never means anything else than the text.
+ * space, quotes and parentheses, so a chip never means anything else than the text.
  */
 import { type CelNode, parseCel } from './cel-syntax.js';
 import {
@@ -20,8 +20,27 @@ export function readChips(text: string): readonly Chip[] | undefined {
   if (text.trim() === '') return [];
   const root = parseCel(text);
   if (root === undefined) return undefined;
-  const chips = (root.kind === 'and' ? root.terms : [root]).map(readChip);
-  return chips.every((chip) => chip !== undefined) ? chips : undefined;
+  return root.kind === 'and' ? readTerms(root.terms) : readTerm(root);
+}
+
+/** Reads conditions that must all be true. */
+function readTerms(terms: readonly CelNode[]): readonly Chip[] | undefined {
+  const [first, ...rest] = terms;
+  if (first === undefined) return [];
+  const own = readTerm(first);
+  // `has(f) && !(f in ["", null])` is one chip, also without parentheses.
+  const pair = own === undefined ? readChip({ kind: 'and', terms: terms.slice(0, 2) }) : undefined;
+  const begun = own ?? (pair && [pair]);
+  const others = begun && readTerms(pair === undefined ? rest : rest.slice(1));
+  return others && [...begun, ...others];
+}
+
+/** Reads a condition, or several in parentheses. */
+function readTerm(node: CelNode): readonly Chip[] | undefined {
+  const chip = readChip(node);
+  if (chip !== undefined) return [chip];
+  if (node.kind === 'group') return readTerm(node.term);
+  return node.kind === 'and' ? readTerms(node.terms) : undefined;
 }
 
 /** Returns a filter that also requires the chip. */

@@ -199,6 +199,45 @@ describe('chips', () => {
     expect(readChips(' \n')).toEqual([]);
   });
 
+  it('are read from conditions in any order, with parentheses around any of them', () => {
+    const department = chip(['attributes', 'department'], 'is', 'ops');
+    const hasManager = chip(['attributes', 'manager'], 'isNotEmpty');
+    const level = chip(['attributes', 'level'], 'between', 1, 2);
+    const has = 'has(attributes.manager)';
+    const notBlank = '!(attributes.manager in ["", null])';
+    const inLevel = '(attributes.level >= 1 && attributes.level <= 2)';
+    for (const [text, expected] of [
+      ['(attributes.department == "ops" && last_name == "")', [department, chip(['last_name'], 'isEmpty')]],
+      [`(attributes.department == "ops") && ((${inLevel}))`, [department, level]],
+      [
+        `((${inLevel} && ( ${has} && ${notBlank} )) && attributes.department == "ops")`,
+        [level, hasManager, department],
+      ],
+      [`${has} && ${notBlank}`, [hasManager]],
+      [`attributes.department == "ops" && ${has} && ${notBlank} && ${inLevel}`, [department, hasManager, level]],
+    ] as const) {
+      expect(readChips(text), text).toEqual(expected);
+    }
+    expect(readChips(`${has} && attributes.department == "ops"`)).toBeUndefined();
+
+    const group = (texts: readonly string[], cuts: readonly number[]): string => {
+      const [cut = 0, ...others] = cuts;
+      if (texts.length < 2 || cut % texts.length === 0) return texts.join(' && ');
+      const at = cut % texts.length;
+      return `( ${group(texts.slice(0, at), others)})&&(${group(texts.slice(at), others)}\n)`;
+    };
+    // Parentheses around two comparisons of one field may join them to one chip.
+    const flat = (text: string) => text.replaceAll(/[()\s]/g, '');
+    fc.assert(
+      fc.property(fc.array(chips, { minLength: 1, maxLength: 5 }), fc.array(fc.nat(9)), (before, cuts) => {
+        const text = group(before.map(writeChip), cuts);
+        const read = readChips(text);
+        expect(read && flat(writeChips(read)), text).toBe(flat(text));
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
   it.each([
     'attributes.a == 1 || attributes.b == 2',
     'attributes.a != "x"',

@@ -31,7 +31,7 @@ it('reads the same users from JSON as from the binary format', async () => {
     const binary = ListUsersRequest.encode(ListUsersRequest.fromPartial(message)).finish();
     const expected = ListUsersResponse.decode(await call(app.http, listUsersMethod.path, 'application/proto', binary));
     const read = await callJson(app.http, listUsersMethod, message);
-    // Each page token is encrypted anew.
+    // Each answer has another token for the same page.
     expect(read).toStrictEqual({ ...expected, nextPageToken: expect.any(String) });
     expect(read.nextPageToken === '').toBe(expected.nextPageToken === '');
     return read;

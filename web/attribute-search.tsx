@@ -8,22 +8,27 @@ import type { Go } from './route.js';
 
 export interface AttributeSearchProps {
   readonly directory: Directory;
-  readonly query: ListQuery;
+  readonly query: Pick<ListQuery, 'query' | 'filter'>;
   readonly go: Go;
 }
 
-export function AttributeSearch({ directory, query: { query, filter }, go }: AttributeSearchProps) {
+/** Shows the users who match the filter and have the query in an attribute. Rejects with an Error whose text is for the user. */
+export async function searchAttributes({
+  directory,
+  query: { query, filter },
+  go,
+}: AttributeSearchProps): Promise<void> {
+  const { attributeFilter } = await loadPart(() => import('./attribute-filter.js'));
+  const found = await attributeFilter(directory, query, filter);
+  if (found === undefined) throw new Error('The users of a sample have no attributes with texts.');
+  go({ view: 'list', query: '', filter: found });
+}
+
+export function AttributeSearch(props: AttributeSearchProps) {
+  const { query } = props.query;
   const [problem, setProblem] = useState('');
-  const search = async () => {
-    try {
-      const { attributeFilter } = await loadPart(() => import('./attribute-filter.js'));
-      const found = await attributeFilter(directory, query, filter);
-      if (found === undefined) setProblem('The users of a sample have no attributes with texts.');
-      else go({ query: '', filter: found });
-    } catch (error) {
-      setProblem(error instanceof Error ? error.message : '');
-    }
-  };
+  const search = () =>
+    searchAttributes(props).catch((error: unknown) => setProblem(error instanceof Error ? error.message : ''));
   return (
     <>
       <button type="button" class="button primary" onClick={() => void search()}>

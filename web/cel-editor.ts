@@ -35,6 +35,8 @@ import type { SampledField, UserSample } from './user-sample.js';
 export interface CelEditorOptions {
   readonly text: string;
   onText(text: string): void;
+  /** Called if a change was refused because the expression would be too long. */
+  onTooLong(): void;
   onEnter(text: string): void;
   onEscape(): void;
   readSample(): Promise<UserSample>;
@@ -48,7 +50,7 @@ export interface CelEditor {
 }
 
 /** The server's limit, in Unicode code points. */
-const charactersMax = 2048;
+export const charactersMax = 2048;
 
 export function createCelEditor(host: HTMLElement, options: CelEditorOptions): CelEditor {
   const root = host.shadowRoot ?? host.attachShadow({ mode: 'open' });
@@ -69,7 +71,12 @@ export function createCelEditor(host: HTMLElement, options: CelEditorOptions): C
         ]),
         keymap.of([...closeBracketsKeymap, ...completionKeymap, ...historyKeymap, ...defaultKeymap]),
         EditorView.lineWrapping,
-        EditorState.changeFilter.of((change) => [...change.newDoc.toString()].length <= charactersMax),
+        EditorState.changeFilter.of(({ newDoc, startState }) => {
+          // The address may have brought a longer expression, which can be shortened.
+          const fits = newDoc.length < startState.doc.length || [...newDoc.toString()].length <= charactersMax;
+          if (!fits && !isOwnChange) options.onTooLong();
+          return fits;
+        }),
         EditorView.contentAttributes.of({ 'aria-label': 'Filter as an expression', spellcheck: 'false' }),
         placeholder('last_name == "Lovelace" && attributes.department == "ops"'),
         colours,

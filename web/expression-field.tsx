@@ -3,6 +3,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { CelEditor } from './cel-editor.js';
 import { CopyButton } from './copy-button.js';
 import type { Mistake } from './filter-mistake.js';
+import { formatCount } from './format.js';
 import { hasRelativeDays, sentFilter } from './relative-days.js';
 import type { UserSample } from './user-sample.js';
 
@@ -26,17 +27,20 @@ export function ExpressionField(props: ExpressionFieldProps) {
   const editor = useRef<CelEditor>(undefined);
   const [draft, setDraft] = useState(filter);
   const [isFailed, setFailed] = useState(false);
+  const [lengthMax, setLengthMax] = useState<number>();
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
   const sent = useRef(filter);
   const send = (text: string) => {
     clearTimeout(timer.current);
     setDraft(text);
+    setLengthMax(undefined);
     if (text === sent.current) return;
     sent.current = text;
     onFilter(text);
   };
   const write = (text: string) => {
     setDraft(text);
+    setLengthMax(undefined);
     clearTimeout(timer.current);
     timer.current = setTimeout(() => latest.current.send(text), filterAfterMs);
   };
@@ -48,11 +52,12 @@ export function ExpressionField(props: ExpressionFieldProps) {
   useEffect(() => {
     let isUnmounted = false;
     void import('./cel-editor.js').then(
-      ({ createCelEditor }) => {
+      ({ charactersMax, createCelEditor }) => {
         if (isUnmounted || host.current === null) return;
         editor.current = createCelEditor(host.current, {
           text: sent.current,
           onText: (text) => latest.current.write(text),
+          onTooLong: () => setLengthMax(charactersMax),
           onEnter: (text) => latest.current.send(text),
           onEscape: () => latest.current.onChips(),
           readSample: () => latest.current.readSample(),
@@ -99,6 +104,11 @@ export function ExpressionField(props: ExpressionFieldProps) {
         </button>
       </div>
       {isFailed && <p class="error">The editor could not be loaded. Reload the page.</p>}
+      {lengthMax !== undefined && (
+        <p class="error" role="alert">
+          An expression has at most {formatCount(lengthMax)} characters. The text was not added.
+        </p>
+      )}
       {mistake === undefined && (
         <p class="hint">
           {canBeChips

@@ -19,12 +19,30 @@ const nameHeader = /^(?:employee|person|contact)?[\s_-]*names?$/i;
 // Only for a guess. The server validates emails.
 const emailForm = /^[^\s@]+@[^\s@]+\.[^\s@]+$/;
 
+// Pictures, archives and documents have a byte 0 much earlier.
+const binarySampleBytes = 65_536;
+// Workbooks of Excel are ZIP archives.
+const zipStart = [0x50, 0x4b, 0x03, 0x04];
+const excelName = /\.xls[bmx]?$/i;
+// A word with a letter that is not ASCII. The lookbehind keeps the time linear in a long word.
+const otherWord = /(?<!\p{L})\p{L}*[^\0-\x7f]\p{L}*/u;
+
+export class NotCsv extends Error {
+  override readonly name = 'NotCsv';
+
+  constructor(isExcel: boolean) {
+    super(`This is not a CSV file.${isExcel ? ' Save it as CSV in Excel first.' : ''}`);
+  }
+}
+
 export interface FilePreview {
   readonly file: File;
   readonly delimiter: string;
   /** The user's choice; empty to detect it. */
   readonly encoding: string;
   readonly encodingFound: string;
+  /** A word with letters that depend on the encoding, if the encoding is a guess. Otherwise undefined. */
+  readonly guessedText: string | undefined;
   readonly columns: readonly Column[];
   readonly samples: readonly (readonly string[])[];
   readonly rows: number;
@@ -44,18 +62,49 @@ export interface PreviewOptions {
   readonly signal: AbortSignal;
 }
 
-/** Reads the whole file. Throws UnreadableFile if it has no header. */
+/**
+ * Reads the whole file. Throws UnreadableFile if it has no header, or NotCsv. If the user chose no encoding and the file is
+ * not UTF-8, the encoding is a guess: Excel in Western Europe writes windows-1252.
+ */
 export async function readPreview(
   file: File,
   { encoding, known: reading, readRare, signal }: PreviewOptions,
 ): Promise<FilePreview> {
-  const decoded = readText(file, { encoding: encoding || undefined });
-  const csv = await openCsv(decoded.text);
-  let header: readonly string[] | undefined;
+  let read = await readSamples(file, encoding || undefined, signal);
+  // After other letters in UTF-8, the file is damaged.
+  const isGuess = encoding === '' && isNotUtf8(read.fault) && read.otherLetters === undefined;
+  if (isGuess) {
+    await refuseBinary(file);
+    read = await readSamples(file, 'windows-1252', signal);
+  }
+  const { header, samples, rows, fault, delimiter, encodingFound } = read;
+  if (header === undefined) throw fault ?? new UnreadableFile('it is empty; its first line must name the columns');
+  const guessedText = isGuess ? read.otherLetters : undefined;
+  const matched = withFullName(matchHeader(header), samples);
+  const sampled = await reading;
+  const known = new Map([...sampled, ...(await readRare(unknownKeys(matched, sampled)))]);
+  const columns = withTypes(withEmail(withKnownKeys(matched, known), samples), known);
+  return { file, delimiter, encoding, encodingFound, guessedText, columns, samples, rows, known, fault };
+}
+
+/** Reads the whole file, or what comes before its fault. */
+async function readSamples(file: File, encoding: string | undefined, signal: AbortSignal) {
+  const decoded = readText(file, { encoding });
   const samples: (readonly string[])[] = [];
+  let header: readonly string[] | undefined;
+  let delimiter = '';
   let rows = 0;
+  let otherLetters: string | undefined;
   let fault: UnreadableFile | undefined;
+  async function* watched(): AsyncGenerator<string> {
+    for await (const chunk of decoded.text) {
+      otherLetters ??= otherWord.exec(chunk)?.[0];
+      yield chunk;
+    }
+  }
   try {
+    const csv = await openCsv(watched());
+    delimiter = csv.delimiter;
     for await (const records of readRecords(csv)) {
       signal.throwIfAborted();
       for (const { cells } of records) {
@@ -64,17 +113,23 @@ export async function readPreview(
       }
     }
   } catch (error) {
-    if (!(error instanceof UnreadableFile) || header === undefined) throw error;
+    if (!(error instanceof UnreadableFile)) throw error;
     fault = error;
   }
-  if (header === undefined) throw new UnreadableFile('it is empty; its first line must name the columns');
-  const { delimiter } = csv;
-  const encodingFound = decoded.encoding();
-  const matched = withFullName(matchHeader(header), samples);
-  const sampled = await reading;
-  const known = new Map([...sampled, ...(await readRare(unknownKeys(matched, sampled)))]);
-  const columns = withTypes(withEmail(withKnownKeys(matched, known), samples), known);
-  return { file, delimiter, encoding, encodingFound, columns, samples, rows, known, fault };
+  return { header, samples, rows, otherLetters, fault, delimiter, encodingFound: decoded.encoding() };
+}
+
+function isNotUtf8(fault: UnreadableFile | undefined): boolean {
+  return fault instanceof WrongEncoding && !fault.suggestion.startsWith('utf-16');
+}
+
+/** Throws if a file that is not UTF-8 is not text in an encoding of one byte a letter. */
+async function refuseBinary(file: File): Promise<void> {
+  const bytes = new Uint8Array(await file.slice(0, binarySampleBytes).arrayBuffer());
+  if (zipStart.every((byte, index) => bytes[index] === byte)) throw new NotCsv(excelName.test(file.name));
+  const zero = bytes.indexOf(0);
+  if (zero === 0 || zero === 1) throw new WrongEncoding('it is not UTF-8', 1, zero === 0 ? 'utf-16be' : 'utf-16le');
+  if (zero > 0) throw new NotCsv(excelName.test(file.name));
 }
 
 /** The keys of attributes that columns may mean, except those that are known. */
@@ -121,7 +176,8 @@ export function validatePreview({ columns, fault, rows }: FilePreview, onTaken: 
   return refuseColumns(columns, onTaken) ?? (rows === 0 ? 'The file has no rows after its header.' : undefined);
 }
 
-export function describeFault(fault: UnreadableFile): string {
+export function describeFault(fault: unknown): string {
+  if (!(fault instanceof UnreadableFile || fault instanceof NotCsv)) return 'The file cannot be read.';
   if (!(fault instanceof WrongEncoding)) return fault.message;
   return `${fault.message} Choose the encoding that it was saved in, such as ${labelOfEncoding(fault.suggestion)}.`;
 }

@@ -12,6 +12,7 @@ import { formatBytes, formatCount } from './format.js';
 import { attributePrefix, cellNoteOf, keyOf, withField } from './import-attributes.js';
 import { attributeKeyOf, type FilePreview, withAttributes } from './import-file.js';
 import type { OnTaken } from './import-messages.js';
+import { shortened } from './import-report.js';
 import { Sample } from './import-sample.js';
 import type { KnownAttributes } from './use-attribute-types.js';
 
@@ -41,7 +42,7 @@ export interface ImportPreviewProps {
 
 export function ImportPreview(props: ImportPreviewProps) {
   const { preview, problem, onTaken, mayUpdate, onOther, onEncoding, onColumns, onTakenChange } = props;
-  const { file, delimiter, encoding, encodingFound, rows, fault } = preview;
+  const { file, delimiter, encoding, encodingFound, guessedText, rows, fault } = preview;
   return (
     <>
       <p class="line wrap">
@@ -61,6 +62,14 @@ export function ImportPreview(props: ImportPreviewProps) {
         <EncodingSelect encoding={encoding} found={encodingFound} onChange={onEncoding} />
         <TakenChoice onTaken={onTaken} mayUpdate={mayUpdate} onChange={onTakenChange} />
       </div>
+      <p class="notice" role="status">
+        {guessedText === undefined ? null : (
+          <span>
+            The file is not UTF-8. It is read as {encodingFound}, for example “<bdi>{shortened(guessedText)}</bdi>”.
+            Choose another encoding if letters look wrong.
+          </span>
+        )}
+      </p>
       <p class="notice warning" role="status">
         {problem}
       </p>

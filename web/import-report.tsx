@@ -148,7 +148,7 @@ function countText(count: number, rows: number): string {
   return `${formatCount(count)} of ${formatCount(rows)} rows ${count === 1 ? 'has' : 'have'}`;
 }
 
-function shortened(text: string): string {
+export function shortened(text: string): string {
   const characters = [...text];
   return characters.length <= strayLengthMax ? text : `${characters.slice(0, strayLengthMax).join('')}…`;
 }

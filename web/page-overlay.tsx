@@ -1,14 +1,16 @@
 /** The commands of the whole page, and what they open over it: the palette and the keyboard help. */
 import type { ComponentChildren } from 'preact';
 import { useCallback, useState } from 'preact/hooks';
+import { searchAttributes } from './attribute-search.js';
 import { useCommandKeys } from './command-keys.js';
 import { type Command, useCommands } from './commands.js';
 import type { Directory } from './directory.js';
 import { CommandIcon } from './icons.js';
 import { lazyDialog } from './lazy.js';
 import { pageCommands } from './page-commands.js';
-import type { Go, Route } from './route.js';
+import { type Go, type Route, readRoute } from './route.js';
 import { useTheme } from './theme.js';
+import { showToast } from './toasts.js';
 
 const Palette = lazyDialog('Commands', async () => (await import('./palette.js')).Palette);
 const KeyboardHelp = lazyDialog('Keyboard shortcuts', async () => (await import('./keyboard-help.js')).KeyboardHelp);
@@ -49,6 +51,12 @@ export function usePageOverlay({ directory, view, go, onOpenUser }: PageOverlayO
             onClose={close}
             onOpenUser={onOpenUser}
             onSearch={(query) => go({ view: 'list', query })}
+            onSearchAttributes={(query) => {
+              const { filter } = readRoute(location.hash);
+              searchAttributes({ directory, query: { query, filter }, go }).catch((error: unknown) =>
+                showToast({ text: error instanceof Error ? error.message : '', tone: 'danger' }),
+              );
+            }}
           />
         )}
         {shown === 'keys' && <KeyboardHelp onClose={close} onCommands={openPalette} />}

@@ -11,11 +11,13 @@ const peopleMax = 6;
 export interface FoundPeople {
   readonly people: readonly User[];
   readonly isSearching: boolean;
+  /** Whether the search for the current words found nobody. */
+  readonly isNobody: boolean;
   /** Why the search failed; empty if it did not. */
   readonly problem: string;
 }
 
-const nothing: FoundPeople = { people: [], isSearching: false, problem: '' };
+const nothing: FoundPeople = { people: [], isSearching: false, isNobody: false, problem: '' };
 
 export function usePeople(directory: Directory, query: string): FoundPeople {
   const [found, setFound] = useState(nothing);
@@ -23,13 +25,13 @@ export function usePeople(directory: Directory, query: string): FoundPeople {
     if (query === '') return setFound(nothing);
     const controller = new AbortController();
     // The people of the previous query stay until the answer arrives.
-    setFound(({ people }) => ({ people, isSearching: true, problem: '' }));
+    setFound(({ people }) => ({ ...nothing, people, isSearching: true }));
     const timer = setTimeout(async () => {
       try {
         const { users } = await directory.listUsers({ query, pageSize: peopleMax }, { signal: controller.signal });
-        setFound({ people: users, isSearching: false, problem: '' });
+        setFound({ ...nothing, people: users, isNobody: users.length === 0 });
       } catch (error) {
-        if (!isAborted(error)) setFound({ people: [], isSearching: false, problem: callErrorOf(error).message });
+        if (!isAborted(error)) setFound({ ...nothing, problem: callErrorOf(error).message });
       }
     }, searchAfterMs);
     return () => {

@@ -19,6 +19,8 @@ export interface PaletteProps {
   onOpenUser(id: string): void;
   /** Searches the list for these words. */
   onSearch(query: string): void;
+  /** Searches the attributes for these words. */
+  onSearchAttributes(query: string): void;
 }
 
 interface Option {
@@ -34,18 +36,22 @@ interface Group {
 
 const listId = 'palette-list';
 
-export function Palette({ directory, onClose, onOpenUser, onSearch }: PaletteProps) {
+export function Palette({ directory, onClose, onOpenUser, onSearch, onSearchAttributes }: PaletteProps) {
   const dialog = useRef<HTMLDialogElement>(null);
   const [text, setText] = useState('');
   const [chosen, setChosen] = useState('');
   const query = text.trim();
   const mayList = directory.may('listUsers');
   const found = usePeople(directory, mayList ? query : '');
+  // Nobody has the words in the name or the email, so the search would find nobody either.
+  const attributes = found.isNobody ? [searchOption('Search attributes for', query, onSearchAttributes)] : [];
+  const searchOptions =
+    query !== '' && mayList ? [...attributes, searchOption('Search the list for', query, onSearch)] : [];
   const groups = [
     { title: 'Commands', options: commandOptions(query, undefined) },
     { title: 'Views', options: commandOptions(query, 'Views') },
     { title: 'Users', options: peopleOptions(found, onOpenUser) },
-    { title: 'Search', options: query !== '' && mayList ? [searchOption(query, onSearch)] : [] },
+    { title: 'Search', options: searchOptions },
   ].filter(({ options }) => options.length > 0);
   const options = groups.flatMap((group) => group.options);
   const active = options.find(({ id }) => id === chosen) ?? options[0];
@@ -220,16 +226,16 @@ function peopleOptions({ people }: FoundPeople, onOpenUser: (id: string) => void
   }));
 }
 
-function searchOption(query: string, onSearch: (query: string) => void): Option {
+function searchOption(label: string, query: string, onSearch: (query: string) => void): Option {
   return {
-    id: 'palette-search',
+    id: `palette-${label.replaceAll(' ', '-')}`,
     content: (
       <>
         <span class="palette-sign">
           <SearchIcon />
         </span>
         <span class="grow truncate">
-          Search the list for <bdi>“{query}”</bdi>
+          {label} <bdi>“{query}”</bdi>
         </span>
       </>
     ),

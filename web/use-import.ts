@@ -1,6 +1,6 @@
 /** The steps of an import, and the functions that lead from one to the next. */
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { UnreadableFile, WrongEncoding } from '../src/user-files/file-text.js';
+import { WrongEncoding } from '../src/user-files/file-text.js';
 import type { Directory } from './directory.js';
 import { readKnownAttributes, readRareAttributes } from './import-attributes.js';
 import { initialState } from './import-batch.js';
@@ -63,9 +63,8 @@ export function useImport({ directory, onTaken, onImported }: ImportOptions) {
       const readRare = (keys: readonly string[]) => readRareAttributes(directory, keys);
       next = { kind: 'preview', preview: await readPreview(file, { encoding, known, readRare, signal }) };
     } catch (error) {
-      const text = error instanceof UnreadableFile ? describeFault(error) : 'The file cannot be read.';
       const retry = error instanceof WrongEncoding ? { file, encoding } : undefined;
-      next = { kind: 'choose', problem: { text, retry } };
+      next = { kind: 'choose', problem: { text: describeFault(error), retry } };
     }
     if (!signal.aborted) setStep(next);
   }
@@ -133,8 +132,8 @@ export function useImport({ directory, onTaken, onImported }: ImportOptions) {
   };
 }
 
-function fileOf({ file, delimiter, encoding, columns }: FilePreview): ImportFile {
-  return { file, delimiter, encoding: encoding || undefined, columns };
+function fileOf({ file, delimiter, encodingFound, columns }: FilePreview): ImportFile {
+  return { file, delimiter, encoding: encodingFound, columns };
 }
 
 export function corrected(report: ImportReport, corrections: Corrections): ImportReport {

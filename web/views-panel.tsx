@@ -5,6 +5,9 @@ import { BinIcon, HomeIcon, RenameIcon } from './icons.js';
 import { allPeople } from './route.js';
 import { type SavedView, type SavedViews, viewNameMax } from './saved-views.js';
 
+/** The name of the list without a search, a filter or a saved view. */
+const allUsers = 'All users';
+
 export interface ViewsPanelProps {
   readonly saved: SavedViews;
   /** The current search, filter, order and columns, under the name of the view that was opened. */
@@ -81,7 +84,7 @@ interface ViewRowProps {
 
 function ViewRow({ view, startName, currentName, names, onOpen, onStart, onRename, onRemove }: ViewRowProps) {
   const [step, setStep] = useState<'rename' | 'remove'>();
-  const label = view.name === '' ? 'All users' : view.name;
+  const label = view.name === '' ? allUsers : view.name;
   if (step === 'rename') {
     return (
       <li>
@@ -178,9 +181,10 @@ function NameForm({ label, start, action, taken, hasFocus = false, onName }: Nam
       class="view-name"
       onSubmit={(event) => {
         event.preventDefault();
-        const trimmed = name.trim();
-        if (trimmed !== '' && !taken.includes(trimmed)) return onName(trimmed);
-        setProblem(trimmed === '' ? 'Enter a name.' : 'Another view has this name.');
+        const tidied = name.trim().replace(/\s+/g, ' ');
+        const isTaken = [allUsers, ...taken].some((other) => other.toLowerCase() === tidied.toLowerCase());
+        if (tidied !== '' && !isTaken) return onName(tidied);
+        setProblem(tidied === '' ? 'Enter a name.' : 'Another view has this name.');
         field.current?.focus();
       }}
     >

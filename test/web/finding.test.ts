@@ -607,6 +607,30 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
       expectNoFaults();
     });
 
+    it('says that a text is too long, and keeps the expression before it', async () => {
+      const { page, expectAccessible, expectNoFaults } = await open('#filter=last_name == "Turing" || email == "x"');
+      await page.getByText('Enter applies the expression').or(page.getByText('This filter cannot be shown')).waitFor();
+      const before = await editor(page).textContent();
+      await editor(page).focus();
+      await page.keyboard.insertText('a'.repeat(20_000));
+      await page.getByText('An expression has at most 2,048 characters. The text was not added.').waitFor();
+      expect(await editor(page).textContent()).toBe(before);
+      await expectAccessible();
+      await page.keyboard.type(' ');
+      await page.getByText('An expression has at most').waitFor({ state: 'detached' });
+      expectNoFaults();
+    });
+
+    it('can be shortened if the address has one that is too long', async () => {
+      const filter = `last_name == "Turing" || email == "${'x'.repeat(2_100)}"`;
+      const { page, expectNoFaults } = await open(`#filter=${filter}`);
+      await editor(page).focus();
+      await page.keyboard.press('Control+End');
+      for (let count = 0; count < 2; count++) await page.keyboard.press('Backspace');
+      await expect.poll(async () => (await editor(page).textContent())?.length, pollTimeout).toBe(filter.length - 2);
+      expectNoFaults(/status of 400/);
+    });
+
     it('is marked where the error is, also after a reload', async () => {
       const { page, expectNoFaults } = await open('#filter=last_name = "Turing"');
       await page.locator('.cm-lintRange-error').waitFor();

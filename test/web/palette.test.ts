@@ -18,13 +18,13 @@ describe.skipIf(browserMissing !== undefined)('the command palette', () => {
   let adaId: string;
 
   beforeAll(async () => {
-    const create = async (firstName: string, lastName: string) => {
+    const create = async (firstName: string, lastName: string, attributes = {}) => {
       const email = `${firstName}@example.com`.toLowerCase();
-      const { user } = await site.app.client.createUser({ user: { firstName, lastName, email } });
+      const { user } = await site.app.client.createUser({ user: { firstName, lastName, email, attributes } });
       return user?.id ?? '';
     };
     adaId = await create('Ada', 'Lovelace');
-    await create('Grace', 'Hopper');
+    await create('Grace', 'Hopper', { department: 'Navy' });
   });
 
   async function open(at = '', openOptions?: OpenOptions): Promise<TestPage> {
@@ -96,6 +96,20 @@ describe.skipIf(browserMissing !== undefined)('the command palette', () => {
     await page.keyboard.press('Enter');
     await expect.poll(() => hash(page), pollTimeout).toBe('#query=hopper');
     await page.locator('[data-id]', { hasText: 'Grace' }).waitFor();
+  });
+
+  it('offers to search the attributes for words that nobody has in the name or the email', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open('#view=metrics');
+    await openPalette(page);
+    await page.keyboard.type('navy');
+    await palette(page).getByRole('option', { name: 'Search attributes for “navy”' }).waitFor();
+    expect(await options(page)).toEqual(['Search attributes for “navy”', 'Search the list for “navy”']);
+    await expectAccessible();
+    await page.keyboard.press('Enter');
+    await expect.poll(() => hash(page), pollTimeout).toContain('#filter=');
+    await expect.poll(() => page.locator('[data-id]').count(), pollTimeout).toBe(1);
+    await page.locator('[data-id]', { hasText: 'Grace' }).waitFor();
+    expectNoFaults();
   });
 
   it('runs commands that their words find', async () => {

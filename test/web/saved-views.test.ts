@@ -69,7 +69,7 @@ describe.skipIf(browserMissing !== undefined)('saved views', () => {
   async function save(page: Page, name: string): Promise<void> {
     await page.getByRole('button', { name: /^View: / }).click();
     await enter(page.getByRole('textbox', { name: 'Save as a new view' }), name);
-    await button(page, name).waitFor();
+    await button(page, name.trim().replace(/\s+/g, ' ')).waitFor();
   }
 
   it('are opened from the command palette', async () => {
@@ -138,6 +138,29 @@ describe.skipIf(browserMissing !== undefined)('saved views', () => {
     await inPanel(page, 'Delete Crew').click();
     await expect.poll(() => inPanel(page, 'Crew').count(), pollTimeout).toBe(0);
     await page.keyboard.press('Escape');
+    expectNoFaults();
+  });
+
+  it('have different names, also from the list of all users', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open(navy);
+    await save(page, '  Sea  people ');
+    await button(page, 'Sea people').click();
+    const field = page.getByRole('textbox', { name: 'Save as a new view' });
+    for (const name of [' all users ', 'ALL  USERS', 'sea people']) {
+      await enter(field, name);
+      await panel(page).getByText('Another view has this name.').waitFor();
+      expect(await field.evaluate((input) => input === document.activeElement)).toBe(true);
+      await field.fill('');
+    }
+    await enter(field, 'All Users');
+    await panel(page).getByText('Another view has this name.').waitFor();
+    await expectAccessible();
+    await inPanel(page, 'Rename Sea people').click();
+    const renamed = page.getByRole('textbox', { name: 'New name of Sea people' });
+    await enter(renamed, 'all users');
+    await panel(page).getByText('Another view has this name.').last().waitFor();
+    await enter(renamed, 'SEA people');
+    await inPanel(page, 'SEA people').waitFor();
     expectNoFaults();
   });
 

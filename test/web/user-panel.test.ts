@@ -761,6 +761,31 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     await panel(again.page).getByText('No user has this id').waitFor();
   });
 
+  it('creates a user that somebody has deleted again, with the edits', async () => {
+    const { id, email = '' } = await create({ attributes: { team: 'core' } });
+    const { page, expectAccessible, expectNoFaults } = await edit(id);
+    await field(page, 'First name').fill('Late');
+    await site.app.client.deleteUser({ id });
+    await panel(page).getByText('Your changes were not saved.').waitFor();
+    await expectAccessible();
+    await button(page, 'Create again…').click();
+    await panel(page).getByRole('heading', { name: 'New user' }).waitFor();
+    expect(await field(page, 'First name').inputValue()).toBe('Late');
+    await button(page, 'Cancel').click();
+    await panel(page).getByText('Discard your changes?').waitFor();
+    await button(page, 'Keep editing').click();
+    await button(page, 'Create').click();
+    await button(page, 'Edit').waitFor();
+    const [again, ...others] = await withEmail(email);
+    expect(again).toMatchObject({ firstName: 'Late', lastName: 'Lovelace', attributes: { team: 'core' } });
+    expect(others).toEqual([]);
+    expect(page.url()).toContain(again?.id);
+    // The next new user starts empty.
+    await page.getByRole('button', { name: 'New user' }).click();
+    await expect.poll(() => field(page, 'First name').inputValue(), pollTimeout).toBe('');
+    expectNoFaults();
+  });
+
   it('says so if somebody else deletes the user first', async () => {
     const { id } = await create();
     const { page, expectNoFaults } = await open(id);

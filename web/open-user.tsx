@@ -23,6 +23,8 @@ export interface OpenUserProps {
   /** Whether the list is beside the panel. */
   readonly isInList: boolean;
   readonly changeListeners: ChangeListeners;
+  /** Whether the feed delivers changes. */
+  readonly isLive: boolean;
   readonly leaveGuard: LeaveGuard;
   readonly go: Go;
   /** The same, but without a question about edits. */
@@ -31,7 +33,7 @@ export interface OpenUserProps {
 }
 
 export function OpenUser(props: OpenUserProps) {
-  const { directory, list, id, isInList, changeListeners, leaveGuard, go, goNow, onClose } = props;
+  const { directory, list, id, isInList, changeListeners, isLive, leaveGuard, go, goNow, onClose } = props;
   /** The user that this page has created last, which the list may not contain. */
   const [created, setCreated] = useState<User>();
   /** The edits of a deleted user, for the next form of a new user. */
@@ -56,6 +58,7 @@ export function OpenUser(props: OpenUserProps) {
       known={list.userAt(list.rowOf(id)) ?? (created?.id === id ? created : undefined)}
       draft={draft}
       changeListeners={changeListeners}
+      isLive={isLive}
       place={isInList ? placeOf(list, id, go) : undefined}
       leaveGuard={leaveGuard}
       onClose={onClose}

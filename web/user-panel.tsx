@@ -35,6 +35,8 @@ export interface UserPanelProps {
   readonly draft?: Draft | undefined;
   /** The newest version of the user that the page has received, or 'gone' after it was deleted. */
   readonly latest?: User | 'gone' | undefined;
+  /** Whether the feed delivers changes, so that the server can be reached. */
+  readonly isLive: boolean;
   /** Undefined if the list does not contain the user. */
   readonly place?: Place | undefined;
   readonly leaveGuard: LeaveGuard;
@@ -147,7 +149,7 @@ export function UserPanel(props: UserPanelProps) {
 
 /** The state of the panel, and the steps from one view to another. */
 function useUserPanel(
-  { directory, user, draft, latest, onSaved, onDeleted }: UserPanelProps,
+  { directory, user, draft, latest, isLive, onSaved, onDeleted }: UserPanelProps,
   bodyRef: RefObject<HTMLDivElement | null>,
 ) {
   const form = useUserForm(user, directory.caller.protectedAttributes, draft);
@@ -157,6 +159,7 @@ function useUserPanel(
     directory,
     form,
     view,
+    isLive,
     setView,
     onBegin: discard.cancel,
     onSaved(saved, before) {

@@ -204,7 +204,7 @@ export function ImportResult(props: RejectedRowsProps) {
       </p>
       {problem === '' ? null : <p class="notice danger">{problem}</p>}
       {unclear === undefined ? null : (
-        <p class="notice danger">
+        <p class={unsent === undefined ? 'notice danger' : 'notice warning'}>
           The server’s response was lost: rows {formatCount(unclear.from)} to {formatCount(unclear.to)} may or may not
           be in the directory.{' '}
           {unsent === undefined

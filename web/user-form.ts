@@ -33,7 +33,7 @@ export interface UserForm {
   clearViolations(): void;
 }
 
-/** What the user has typed. */
+/** The contents of the form that the user edits. */
 export type Draft = Pick<UserForm, 'texts' | 'rows'>;
 
 /** Later values of `user` and `draft` are ignored. */

@@ -331,7 +331,7 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
       expectNoFaults();
     });
 
-    it('creates no user twice if the answer to the rows on their way was lost', async () => {
+    it('creates no user twice if an answer was lost before the stop', async () => {
       const { page } = await open();
       await answerFirst(page, 1_000, async (route) => {
         await route.fetch();

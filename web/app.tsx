@@ -100,6 +100,7 @@ function App({ directory }: { directory: Directory }) {
             id={route.user}
             isInList={route.view === 'list' && mayList}
             changeListeners={changeListeners}
+            isLive={feedState === 'live'}
             leaveGuard={leaveGuard}
             go={go}
             goNow={goNow}

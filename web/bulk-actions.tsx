@@ -50,28 +50,19 @@ export function useBulkActions(options: BulkActionsProps) {
       {caller.may('deleteUser') && button('delete', 'Delete…')}
     </>
   );
+  /** The other users may no longer match the filter, so a later action would change them unseen. */
+  const selectOnly = (ids: readonly string[]) => {
+    selection.clear();
+    selection.toggleRange(ids, true);
+  };
   const dialog = (
     <>
       {props !== undefined && open?.action === 'export' && <ExportDialog {...props} shownColumns={shownColumns} />}
       {props !== undefined && open?.action === 'attribute' && (
-        <AttributeDialog
-          {...props}
-          onChanged={onChanged}
-          onTried={(failedIds) => {
-            // The other users may no longer match the filter, so a later action would change them unseen.
-            selection.clear();
-            selection.toggleRange(failedIds, true);
-          }}
-        />
+        <AttributeDialog {...props} onChanged={onChanged} onTried={selectOnly} />
       )}
       {props !== undefined && open?.action === 'delete' && (
-        <DeleteDialog
-          {...props}
-          onChanged={() => {
-            selection.clear();
-            onChanged();
-          }}
-        />
+        <DeleteDialog {...props} onChanged={onChanged} onTried={selectOnly} />
       )}
     </>
   );

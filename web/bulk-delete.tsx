@@ -12,8 +12,15 @@ import { describeFailure } from './save-user.js';
 import { showToast } from './toasts.js';
 import { useBulk } from './use-bulk.js';
 
-export function BulkDeleteDialog({ directory, target, onClose, onChanged }: BulkDialogProps) {
+export interface BulkDeleteDialogProps extends BulkDialogProps {
+  /** Called at the end, also after a stop, with the users that were not deleted. */
+  onTried(leftIds: readonly string[]): void;
+}
+
+export function BulkDeleteDialog({ directory, target, onClose, onChanged, onTried }: BulkDeleteDialogProps) {
   const { users, read, problem } = useEtags(directory, target);
+  /** The users that were deleted, also before a stop. */
+  const { current: deleted } = useRef(new Set<string>());
   const [typed, setTyped] = useState('');
   const { step, start, stop, isStopping } = useBulk();
   const bodyRef = useRef<HTMLDivElement>(null);
@@ -22,19 +29,26 @@ export function BulkDeleteDialog({ directory, target, onClose, onChanged }: Bulk
   }, [step.kind, users]);
 
   const isConfirmed = users !== undefined && users.length > 0 && digitsOf(typed) === String(users.length);
+  const left = users?.filter(({ id }) => !deleted.has(id)) ?? [];
+  const canContinue = step.kind === 'report' && !step.report.isWhole && left.length > 0;
   async function run(): Promise<void> {
-    if (!isConfirmed || step.kind !== 'form') return;
+    if (!isConfirmed || !(step.kind === 'form' || canContinue)) return;
     const report = await start(({ signal, onProgress, onWaiting }) =>
       runBulk({
-        users: [users],
+        users: [left],
         signal,
         onProgress,
-        act: (user) => deleteKnown(directory, user, { signal, onWaiting }),
+        async act(user) {
+          const outcome = await deleteKnown(directory, user, { signal, onWaiting });
+          deleted.add(user.id);
+          return outcome;
+        },
       }),
     );
+    onTried(users.flatMap(({ id }) => (deleted.has(id) ? [] : [id])));
     if (report.changed > 0) onChanged();
     if (!report.isWhole || report.failed > 0) return;
-    showToast({ text: `Deleted ${usersText(report.changed)}.` });
+    showToast({ text: `Deleted ${usersText(deleted.size)}.` });
     onClose();
   }
 
@@ -55,6 +69,10 @@ export function BulkDeleteDialog({ directory, target, onClose, onChanged }: Bulk
               <button type="submit" class="button danger" aria-disabled={!isConfirmed}>
                 Delete {users === undefined ? '' : usersText(users.length)}
               </button>
+            ) : canContinue ? (
+              <button type="submit" class="button danger">
+                {step.report.problem === '' ? 'Continue' : 'Try again'} with {usersText(left.length)}
+              </button>
             ) : null}
           </>
         )
@@ -67,9 +85,14 @@ export function BulkDeleteDialog({ directory, target, onClose, onChanged }: Bulk
           </p>
         )}
         {step.kind === 'running' ? (
-          <BulkRunning activity="Deleting" count={users?.length} {...step} />
+          <BulkRunning
+            activity="Deleting"
+            count={users?.length}
+            {...step}
+            progress={{ ...step.progress, changed: deleted.size }}
+          />
         ) : step.kind === 'report' ? (
-          <BulkResult report={step.report} participle="deleted" />
+          <BulkResult report={{ ...step.report, changed: deleted.size }} participle="deleted" />
         ) : users === undefined ? (
           <p class="line" role="status">
             {problem === '' ? `Reading the users: ${formatCount(read)} so far…` : ''}

@@ -49,6 +49,13 @@ export const initialState: BatchState = {
   newest: undefined,
 };
 
+/** A batch that was interrupted, without its rows whose result is known. */
+export interface UnfinishedBatch {
+  readonly rows: readonly BatchRow[];
+  /** If the rows are sent with it again, they create no second user, even if the first response was lost. */
+  readonly requestId: string;
+}
+
 export interface BatchSenderOptions {
   readonly directory: Directory;
   readonly onTaken: OnTaken;
@@ -65,6 +72,7 @@ export interface BatchSenderOptions {
 export class BatchSender {
   readonly #options: BatchSenderOptions;
   #state: BatchState;
+  #unfinished: UnfinishedBatch | undefined;
 
   constructor(options: BatchSenderOptions) {
     this.#options = options;
@@ -75,18 +83,37 @@ export class BatchSender {
     return this.#state;
   }
 
+  /** The batch that `send` or `resume` has failed to send; undefined if the last one was sent. */
+  get unfinished(): UnfinishedBatch | undefined {
+    return this.#unfinished;
+  }
+
   #set(change: Partial<BatchState>): void {
     this.#state = { ...this.#state, ...change };
   }
 
   /** Returns whether the server accepted all rows. */
-  async send(batch: readonly BatchRow[]): Promise<boolean> {
+  send(batch: readonly BatchRow[]): Promise<boolean> {
+    return this.#send(batch);
+  }
+
+  /** Sends the rest of a batch that was interrupted. */
+  resume({ rows, requestId }: UnfinishedBatch): Promise<boolean> {
+    return this.#send(rows, requestId);
+  }
+
+  async #send(batch: readonly BatchRow[], earlierId?: string): Promise<boolean> {
     const rejected = new Map(batch.flatMap((row) => (row.problem === undefined ? [] : [[row, row.problem] as const])));
     let rest = batch.filter(({ problem }) => problem === undefined);
     let isAccepted = true;
+    let repeatedId = earlierId;
     try {
       while (rest.length > 0) {
-        const problems = await this.#write(rest);
+        const requestId = repeatedId ?? newRequestId();
+        this.#unfinished = { rows: rest, requestId };
+        const problems = await this.#write(this.#unfinished, repeatedId !== undefined);
+        this.#unfinished = undefined;
+        repeatedId = undefined;
         if (problems === undefined) {
           for (const row of rest) this.#options.onAccepted?.(row);
           break;
@@ -113,10 +140,10 @@ export class BatchSender {
   }
 
   /** Writes all users, or writes nothing and returns the problems of some rows by index. */
-  async #write(rows: readonly BatchRow[]): Promise<Problems | undefined> {
+  async #write({ rows, requestId }: UnfinishedBatch, wasSent: boolean): Promise<Problems | undefined> {
     const { onTaken, signal } = this.#options;
-    const send = onTaken === 'update' ? this.#updater(rows) : this.#creator(rows);
-    let isRepeated = false;
+    const send = onTaken === 'update' ? this.#updater(rows) : this.#creator(rows, requestId);
+    let isRepeated = wasSent;
     for (let failures = 0, internalErrors = 0; ; failures++) {
       signal.throwIfAborted();
       try {
@@ -148,8 +175,8 @@ export class BatchSender {
     }
   }
 
-  #creator(rows: readonly BatchRow[]): () => Promise<undefined> {
-    const request = { users: rows.map(({ user }) => user ?? {}), requestId: newRequestId() };
+  #creator(rows: readonly BatchRow[], requestId: string): () => Promise<undefined> {
+    const request = { users: rows.map(({ user }) => user ?? {}), requestId };
     return async () => {
       const { users } = await this.#options.directory.batchCreateUsers(request, { deadlineMs });
       const { created, newest } = this.#state;

@@ -127,7 +127,14 @@ function Content({ step, steps: { choose, setStep }, directory }: ContentProps) 
     case 'checked':
       return <ImportCheck check={step.check} />;
     case 'running':
-      return <ImportRunning fileName={step.file.name} begunMs={step.begunMs} progress={step.progress} />;
+      return (
+        <ImportRunning
+          fileName={step.source.file.name}
+          rows={step.source.rows}
+          start={step.start}
+          progress={step.progress}
+        />
+      );
     case 'report':
       return (
         <ImportResult
@@ -168,7 +175,12 @@ function Buttons({ steps, isBlocked, mayCheck, onClose, onDownloaded, children }
       );
     case 'report':
       return (
-        <ReportButtons step={step} onDownloaded={onDownloaded} onClose={onClose}>
+        <ReportButtons
+          step={step}
+          onDownloaded={onDownloaded}
+          onContinue={() => void steps.resume(step)}
+          onClose={onClose}
+        >
           {children}
         </ReportButtons>
       );
@@ -212,16 +224,31 @@ function importText(users: number): string {
 
 interface ReportButtonsProps extends Pick<ButtonsProps, 'onClose' | 'onDownloaded' | 'children'> {
   readonly step: ReportStep;
+  /** Sends the rows that were not sent. */
+  onContinue(): void;
 }
 
-function ReportButtons({ step, onDownloaded, onClose, children }: ReportButtonsProps) {
+function ReportButtons({ step, onDownloaded, onContinue, onClose, children }: ReportButtonsProps) {
   const { report, corrections } = step;
   const { file } = report.source;
+  const canContinue = report.unsent !== undefined;
+  const close = (
+    <button type="button" class={canContinue || report.rejected > 0 ? 'button' : 'button primary'} onClick={onClose}>
+      Close
+    </button>
+  );
+  // It is not of the type submit, because Enter in a corrected row sends the corrected rows.
+  const proceed = canContinue ? (
+    <button type="button" class="button primary" onClick={onContinue}>
+      Continue
+    </button>
+  ) : null;
   if (report.rejected === 0) {
     return (
-      <button type="button" class="button primary" onClick={onClose}>
-        Close
-      </button>
+      <>
+        {close}
+        {proceed}
+      </>
     );
   }
   return (
@@ -239,12 +266,11 @@ function ReportButtons({ step, onDownloaded, onClose, children }: ReportButtonsP
       </button>
       {children ?? (
         <>
-          <button type="button" class="button" onClick={onClose}>
-            Close
-          </button>
-          <button type="submit" class="button primary">
+          {close}
+          <button type="submit" class={canContinue ? 'button' : 'button primary'}>
             Send again
           </button>
+          {proceed}
         </>
       )}
     </>

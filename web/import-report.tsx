@@ -1,12 +1,15 @@
 /** The last steps of an import: the result of its check, its progress, and the rows that are not in the directory. */
 import { useId } from 'preact/hooks';
+import { download } from './export-users.js';
 import { formatCount } from './format.js';
 import { adviceFor, describeStray, type StrayTexts } from './import-attributes.js';
+import type { BatchState } from './import-batch.js';
 import type { CheckReport } from './import-check.js';
 import type { OnTaken } from './import-messages.js';
-import type { ImportProgress, ImportReport } from './import-users.js';
+import { type ImportReport, unsentFileOf } from './import-users.js';
 import { ProblemText, RejectedRows, type RejectedRowsProps } from './rejected-rows.js';
 import { comparedRowsMax, type RepeatedEmails } from './repeated-emails.js';
+import type { RunStart } from './use-import.js';
 
 export interface ImportCheckingProps {
   readonly fileName: string;
@@ -161,23 +164,25 @@ function summarizeCheck({ created, updated, skipped, rejected }: CheckReport): s
 
 export interface ImportRunningProps {
   readonly fileName: string;
-  readonly begunMs: number;
-  readonly progress: ImportProgress;
+  readonly rows: number;
+  readonly start: RunStart;
+  readonly progress: BatchState;
 }
 
-export function ImportRunning({ fileName, begunMs, progress }: ImportRunningProps) {
+export function ImportRunning({ fileName, rows, start, progress }: ImportRunningProps) {
   const id = useId();
   const done = doneOf(progress);
-  const seconds = (performance.now() - begunMs) / 1000;
+  const doneNow = done - doneOf(start.progress);
+  const seconds = (performance.now() - start.ms) / 1000;
   return (
     <>
       <p id={id}>
         Importing <strong>{fileName}</strong>
       </p>
-      <progress class="progress" aria-labelledby={id} max={1} value={progress.share} />
+      <progress class="progress" aria-labelledby={id} max={rows} value={done} />
       <p class="numeric">
-        {formatCount(done)} rows done
-        {seconds > 1 && done > 0 ? `, ${formatCount(Math.round(done / seconds))} per second` : ''}
+        {formatCount(done)} of {formatCount(rows)} rows done
+        {seconds > 1 && doneNow > 0 ? `, ${formatCount(Math.round(doneNow / seconds))} per second` : ''}
       </p>
       <Counts counts={countsOf(progress)} />
       {progress.isWaiting ? (
@@ -191,7 +196,7 @@ export function ImportRunning({ fileName, begunMs, progress }: ImportRunningProp
 
 export function ImportResult(props: RejectedRowsProps) {
   const { report } = props;
-  const { isWhole, rejected, problem, unclear } = report;
+  const { isWhole, rejected, problem, unclear, unsent } = report;
   return (
     <>
       <p class={isWhole && rejected === 0 ? 'notice success' : 'notice warning'} role="status" tabIndex={-1} data-first>
@@ -199,33 +204,56 @@ export function ImportResult(props: RejectedRowsProps) {
       </p>
       {problem === '' ? null : <p class="notice danger">{problem}</p>}
       {unclear === undefined ? null : (
-        <p class="notice danger">
+        <p class={unsent === undefined ? 'notice danger' : 'notice warning'}>
           The server’s response was lost: rows {formatCount(unclear.from)} to {formatCount(unclear.to)} may or may not
-          be in the directory. To find out, import again and skip taken emails.
+          be in the directory.{' '}
+          {unsent === undefined
+            ? 'To find out, import again and skip taken emails.'
+            : 'Continue sends them again, and creates no user twice.'}
         </p>
       )}
       <Counts counts={countsOf(report)} />
+      {unsent === undefined ? null : <UnsentRows report={report} />}
       {rejected === 0 ? null : <RejectedRows {...props} />}
     </>
   );
 }
 
+function UnsentRows({ report }: { report: ImportReport }) {
+  const { file, rows } = report.source;
+  const left = rows - doneOf(report);
+  const save = async () => download(await unsentFileOf(report), `${file.name.replace(/\.csv$/i, '')}-rest.csv`);
+  return (
+    <p class="line wrap">
+      <span class="hint grow">{left === 1 ? 'One row is left.' : `${formatCount(left)} rows are left.`}</span>
+      <button type="button" class="button small" onClick={() => void save()}>
+        Download the rest
+      </button>
+    </p>
+  );
+}
+
 function summarize(report: ImportReport): string {
-  const { isWhole, rejected, problem } = report;
+  const { isWhole, rejected, problem, unsent, source } = report;
   if (isWhole && rejected === 0) return 'The import is complete.';
   if (isWhole) {
     const rows = rejected === 1 ? 'one row was' : `${formatCount(rejected)} rows were`;
     return `The import is complete, but ${rows} rejected.`;
   }
   const end = problem === '' ? 'Stopped' : 'Ended early';
-  return `${end}: ${formatCount(doneOf(report))} rows are done, and the others were not sent. Users that were written stay in the directory.`;
+  const done = formatCount(doneOf(report));
+  const rows =
+    unsent === undefined
+      ? `${done} rows are done, and the others were not sent.`
+      : `${done} of ${formatCount(source.rows)} rows are done.`;
+  return `${end}: ${rows} Users that were written stay in the directory.`;
 }
 
-function doneOf({ created, updated, skipped, rejected }: ImportProgress): number {
+function doneOf({ created, updated, skipped, rejected }: BatchState): number {
   return created + updated + skipped + rejected;
 }
 
-function countsOf({ created, updated, skipped, rejected }: ImportProgress) {
+function countsOf({ created, updated, skipped, rejected }: BatchState) {
   return { Created: created, Updated: updated, Skipped: skipped, Rejected: rejected };
 }
 

@@ -3,13 +3,14 @@
  * memory, and the first rejected rows, so that the user can correct them.
  */
 import type { Row, RowProblem } from '../src/user-files/columns.js';
-import { openCsv, readRecords } from '../src/user-files/csv.js';
+import { openCsv, readRecords, separatorLine } from '../src/user-files/csv.js';
 import { type DecodedText, UnreadableFile } from '../src/user-files/file-text.js';
 import type { Column } from '../src/user-files/header.js';
 import { createBlobWriter } from './blob-writer.js';
 import { createRejectedCsv, fileRowsOf, readText } from './csv.js';
+import { formatLine } from './csv-line.js';
 import type { Directory } from './directory.js';
-import { type BatchRow, BatchSender, type BatchState } from './import-batch.js';
+import { type BatchRow, BatchSender, type BatchState, initialState, type UnfinishedBatch } from './import-batch.js';
 import type { OnTaken } from './import-messages.js';
 import { explainProblems } from './import-problems.js';
 
@@ -30,13 +31,15 @@ export interface ImportFile {
   /** For a file without a byte order mark. */
   readonly encoding?: string | undefined;
   readonly columns: readonly Column[];
+  /** The number of rows that can be read. */
+  readonly rows: number;
 }
 
 export interface ImportOptions {
   readonly onTaken: OnTaken;
   /** Ends the import after the current batch, so that it is known which users were written. */
   readonly signal: AbortSignal;
-  onProgress(progress: ImportProgress): void;
+  onProgress(progress: BatchState): void;
 }
 
 /** Rows and lines are counted from 1. The header is not counted as a row. */
@@ -47,17 +50,21 @@ export interface RejectedRow {
   readonly problem: RowProblem;
 }
 
-export interface ImportProgress extends BatchState {
-  /** The share of the work that is done, from 0 to 1. */
-  readonly share: number;
+/** The rows that an import has not sent, or whose result it does not know. */
+interface UnsentRows {
+  readonly batch: UnfinishedBatch;
+  /** The last row of the file that was read. All later rows are unsent too. */
+  readonly lastRead: number;
 }
 
-export interface ImportReport extends ImportProgress {
+export interface ImportReport extends BatchState {
   readonly source: ImportFile;
   /** Whether the file was processed to its end. */
   readonly isWhole: boolean;
   /** The error that ended the import early, for users; empty if the user stopped it. */
   readonly problem: string;
+  /** Set if the import can continue. */
+  readonly unsent: UnsentRows | undefined;
   /** The first rejected rows. */
   readonly rejectedRows: readonly RejectedRow[];
   /** The problems of these rows that the page explains itself, by the number of the row. */
@@ -69,37 +76,64 @@ export interface ImportReport extends ImportProgress {
 }
 
 /** Never rejects. The report contains the error, because users written before it stay in the directory. */
-export async function importUsers(
+export function importUsers(directory: Directory, source: ImportFile, options: ImportOptions): Promise<ImportReport> {
+  return importFrom(directory, source, options);
+}
+
+/** Continues an import that has ended early. Never rejects. */
+export function continueImport(
+  directory: Directory,
+  report: ImportReport,
+  options: ImportOptions,
+): Promise<ImportReport> {
+  return importFrom(directory, report.source, options, report);
+}
+
+async function importFrom(
   directory: Directory,
   source: ImportFile,
   { onTaken, signal, onProgress }: ImportOptions,
+  before?: ImportReport,
 ): Promise<ImportReport> {
-  const { decoded, share } = openFile(source);
-  const rejectedRows: RejectedRow[] = [];
+  const { decoded } = openFile(source);
+  const rejectedRows: RejectedRow[] = [...(before?.rejectedRows ?? [])];
   const rest = createBlobWriter('text/csv');
   const { format } = rejectedCsvOf(source);
   const sender = new BatchSender({
     directory,
     onTaken,
     signal,
-    onChange: () => onProgress({ ...sender.state, share: share() }),
+    initial: before ?? initialState,
+    onChange: () => onProgress(sender.state),
     onRejected({ row, line, original }, problem) {
       const cells = [original].flat();
       if (rejectedRows.length < rejectedKeptMax) rejectedRows.push({ row, line, cells, problem });
       else rest.write(format(cells, problem));
     },
   });
-  const problem = await problemOf(signal, () => sendAll(readRows(decoded.text, source), (batch) => sender.send(batch)));
+  let lastRead = before?.unsent?.lastRead ?? 0;
+  const rows = rowsAfter(lastRead, readRows(decoded.text, source));
+  const problem = await problemOf(signal, async () => {
+    if (before?.unsent !== undefined) await sender.resume(before.unsent.batch);
+    await sendAll(rows, (batch) => {
+      lastRead = batch.at(-1)?.row ?? lastRead;
+      return sender.send(batch);
+    });
+  });
+  const { unfinished } = sender;
   return {
     ...sender.state,
     source,
-    share: share(),
+    unsent: unfinished && { batch: unfinished, lastRead },
     isWaiting: false,
     isWhole: problem === undefined,
     problem: problem ?? '',
     rejectedRows,
     texts: await explainRejected(source, rejectedRows),
-    rejectedRest: { rows: sender.state.rejected - rejectedRows.length, csv: rest.blob() },
+    rejectedRest: {
+      rows: sender.state.rejected - rejectedRows.length,
+      csv: new Blob([before?.rejectedRest.csv ?? '', rest.blob()]),
+    },
     mark: decoded.isPlainUtf8() ? '' : '\ufeff',
   };
 }
@@ -112,14 +146,12 @@ export async function retryRejected(
 ): Promise<ImportReport> {
   const { rejectedRows, rejectedRest, source } = report;
   const open = new Map(rejectedRows.map((row) => [row.row, row]));
-  let sent = 0;
-  const progress = (): ImportProgress => ({ ...sender.state, share: sent / Math.max(1, rejectedRows.length) });
   const sender = new BatchSender({
     directory,
     onTaken,
     signal,
     initial: { ...report, rejected: rejectedRest.rows, unclear: undefined },
-    onChange: () => onProgress(progress()),
+    onChange: () => onProgress(sender.state),
     onAccepted: ({ row }) => void open.delete(row),
     onRejected({ row, line, original }, problem) {
       open.set(row, { row, line, cells: [original].flat(), problem });
@@ -132,18 +164,14 @@ export async function retryRejected(
       if (draft !== undefined) yield { ...draft, row };
     }
   }
-  const problem = await problemOf(signal, () =>
-    sendAll(rows(), async (batch) => {
-      const isAccepted = await sender.send(batch);
-      sent += batch.length;
-      return isAccepted;
-    }),
-  );
+  const problem = await problemOf(signal, () => sendAll(rows(), (batch) => sender.send(batch)));
   const stillRejected = [...open.values()];
   return {
     ...report,
-    ...progress(),
+    ...sender.state,
     isWaiting: false,
+    // The rows of the import that are unclear are still unsent.
+    unclear: sender.state.unclear ?? (report.unsent && report.unclear),
     problem: problem ?? '',
     rejected: open.size + rejectedRest.rows,
     rejectedRows: stillRejected,
@@ -161,6 +189,26 @@ export function rejectedFileOf({ source, rejected, rejectedRows, rejectedRest, m
   const { header, format } = rejectedCsvOf(source);
   const rows = rejectedRows.map(({ cells, problem }) => format(cells, problem));
   return new Blob([mark, header, ...rows, rejectedRest.csv], { type: 'text/csv' });
+}
+
+/** The unsent rows as CSV, with the columns of the original file. Leaves out rows that cannot be read. */
+export async function unsentFileOf({ source, unsent, mark }: ImportReport): Promise<Blob> {
+  const { columns, delimiter } = source;
+  const names = columns.map(({ name }) => name);
+  const csv = createBlobWriter('text/csv', mark + separatorLine(delimiter) + formatLine(names, delimiter));
+  const write = ({ original }: BatchRow) => csv.write(formatLine([original].flat(), delimiter));
+  if (unsent === undefined) return csv.blob();
+  unsent.batch.rows.forEach(write);
+  try {
+    for await (const row of rowsAfter(unsent.lastRead, readRows(openFile(source).decoded.text, source))) write(row);
+  } catch (error) {
+    if (!(error instanceof UnreadableFile)) throw error;
+  }
+  return csv.blob();
+}
+
+async function* rowsAfter<T extends { readonly row: number }>(last: number, rows: AsyncIterable<T>) {
+  for await (const row of rows) if (row.row > last) yield row;
 }
 
 function rejectedCsvOf({ columns, delimiter }: ImportFile) {

@@ -7,8 +7,9 @@ import { usePageTitle } from './page-title.js';
 import { Panel } from './panel.js';
 import { type Go, readRoute } from './route.js';
 import { describeFailure, readUser } from './save-user.js';
+import type { Draft } from './user-form.js';
 import type { UserList } from './user-list.js';
-import { type LeaveGuard, UserPanel } from './user-panel.js';
+import { type LeaveGuard, UserPanel, type UserPanelProps } from './user-panel.js';
 import type { Place } from './user-panel-buttons.js';
 
 /** Called with every change, and with an empty list if changes may have been missed. */
@@ -22,6 +23,8 @@ export interface OpenUserProps {
   /** Whether the list is beside the panel. */
   readonly isInList: boolean;
   readonly changeListeners: ChangeListeners;
+  /** Whether the feed delivers changes. */
+  readonly isLive: boolean;
   readonly leaveGuard: LeaveGuard;
   readonly go: Go;
   /** The same, but without a question about edits. */
@@ -30,9 +33,14 @@ export interface OpenUserProps {
 }
 
 export function OpenUser(props: OpenUserProps) {
-  const { directory, list, id, isInList, changeListeners, leaveGuard, go, goNow, onClose } = props;
+  const { directory, list, id, isInList, changeListeners, isLive, leaveGuard, go, goNow, onClose } = props;
   /** The user that this page has created last, which the list may not contain. */
   const [created, setCreated] = useState<User>();
+  /** The edits of a deleted user, for the next form of a new user. */
+  const [draft, setDraft] = useState<Draft>();
+  useEffect(() => {
+    if (id !== 'new') setDraft(undefined);
+  }, [id]);
   const own = useMemo(
     () =>
       createOwnChanges(directory, list, () => {
@@ -48,7 +56,9 @@ export function OpenUser(props: OpenUserProps) {
       directory={directory}
       id={id}
       known={list.userAt(list.rowOf(id)) ?? (created?.id === id ? created : undefined)}
+      draft={draft}
       changeListeners={changeListeners}
+      isLive={isLive}
       place={isInList ? placeOf(list, id, go) : undefined}
       leaveGuard={leaveGuard}
       onClose={onClose}
@@ -61,6 +71,10 @@ export function OpenUser(props: OpenUserProps) {
       onDeleted={(user) => {
         own.deleted(user);
         if (isOpen(user.id)) onClose();
+      }}
+      onCreateAgain={(edits) => {
+        setDraft(edits);
+        goNow({ user: 'new' }, { replace: true });
       }}
     />
   );
@@ -84,23 +98,15 @@ function placeOf(list: UserList, id: string, go: Go): Place | undefined {
   };
 }
 
-interface OneUserProps {
-  readonly directory: Directory;
+interface OneUserProps extends Omit<UserPanelProps, 'user' | 'latest'> {
   readonly id: string;
   /** The user from the list, to show without waiting for the server. */
   readonly known: User | undefined;
   readonly changeListeners: ChangeListeners;
-  /** Undefined if the list does not contain the user. */
-  readonly place: Place | undefined;
-  readonly leaveGuard: LeaveGuard;
-  onClose(): void;
-  /** `before` is the version that was updated; undefined after a creation. */
-  onSaved(user: User, before: User | undefined): void;
-  onDeleted(user: User): void;
 }
 
-function OneUser(props: OneUserProps) {
-  const { directory, id, known, changeListeners, place, leaveGuard, onClose, onSaved, onDeleted } = props;
+function OneUser({ id, known, changeListeners, ...panelProps }: OneUserProps) {
+  const { directory, onClose } = panelProps;
   const [user, setUser] = useState<User | 'gone' | undefined>(known);
   const [latest, setLatest] = useState<User | 'gone'>();
   const [problem, setProblem] = useState('');
@@ -136,18 +142,7 @@ function OneUser(props: OneUserProps) {
 
   usePageTitle('open', id === 'new' ? 'New user' : user === undefined || user === 'gone' ? '' : user.displayName);
   if (id === 'new' || (user !== undefined && user !== 'gone')) {
-    return (
-      <UserPanel
-        directory={directory}
-        user={user === 'gone' ? undefined : user}
-        latest={latest}
-        place={place}
-        leaveGuard={leaveGuard}
-        onClose={onClose}
-        onSaved={onSaved}
-        onDeleted={onDeleted}
-      />
-    );
+    return <UserPanel {...panelProps} user={user === 'gone' ? undefined : user} latest={latest} />;
   }
   if (user === undefined && problem === '') {
     return (

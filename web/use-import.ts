@@ -3,12 +3,12 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { WrongEncoding } from '../src/user-files/file-text.js';
 import type { Directory } from './directory.js';
 import { readKnownAttributes, readRareAttributes } from './import-attributes.js';
-import { initialState } from './import-batch.js';
+import { type BatchState, initialState } from './import-batch.js';
 import { type CheckReport, checkImport } from './import-check.js';
 import type { ChooseProblem } from './import-chooser.js';
 import { describeFault, type FilePreview, readPreview } from './import-file.js';
 import type { OnTaken } from './import-messages.js';
-import { type ImportFile, type ImportProgress, type ImportReport, importUsers, retryRejected } from './import-users.js';
+import { continueImport, type ImportFile, type ImportReport, importUsers, retryRejected } from './import-users.js';
 import type { Corrections } from './rejected-rows.js';
 
 export type ImportStep =
@@ -17,11 +17,17 @@ export type ImportStep =
   | { readonly kind: 'preview'; readonly preview: FilePreview }
   | { readonly kind: 'checking'; readonly preview: FilePreview; readonly rows: number; readonly share: number }
   | { readonly kind: 'checked'; readonly preview: FilePreview; readonly check: CheckReport }
-  | { readonly kind: 'running'; readonly file: File; readonly begunMs: number; readonly progress: ImportProgress }
+  | { readonly kind: 'running'; readonly source: ImportFile; readonly start: RunStart; readonly progress: BatchState }
   | ({ readonly kind: 'report'; readonly report: ImportReport } & CorrectionState);
 
 export type ReportStep = Extract<ImportStep, { kind: 'report' }>;
 type ImportRunOptions = Parameters<typeof importUsers>[2];
+
+/** When the run began, and what was done before. */
+export interface RunStart {
+  readonly ms: number;
+  readonly progress: BatchState;
+}
 
 interface CorrectionState {
   /** Of rows that are still rejected. */
@@ -39,11 +45,8 @@ export interface ImportOptions {
 
 export function useImport({ directory, onTaken, onImported }: ImportOptions) {
   const [step, setStep] = useState<ImportStep>({ kind: 'choose' });
-  const [stopping, setStopping] = useState<AbortController>();
+  const { run, stop, isStopping } = useRuns({ directory, onTaken, onImported }, setStep);
   const readingRef = useRef<AbortController>(undefined);
-
-  // Send no more rows after the dialog is removed.
-  useEffect(() => () => stopping?.abort(), [stopping]);
   useEffect(() => () => readingRef.current?.abort(), []);
 
   const startReading = () => {
@@ -86,31 +89,10 @@ export function useImport({ directory, onTaken, onImported }: ImportOptions) {
     else await runPreview(preview);
   }
 
-  const runPreview = (preview: FilePreview) =>
-    run(preview.file, (options) => importUsers(directory, fileOf(preview), options));
-
-  /** Shows the progress, and then the report. */
-  async function run(
-    file: File,
-    start: (options: ImportRunOptions) => Promise<ImportReport>,
-    { corrections, isUnsaved }: CorrectionState = { corrections: new Map(), isUnsaved: false },
-  ) {
-    const { signal } = startStopping();
-    const begunMs = performance.now();
-    const onProgress = (progress: ImportProgress) => setStep({ kind: 'running', file, begunMs, progress });
-    onProgress({ ...initialState, share: 0 });
-    const report = await start({ onTaken, signal, onProgress });
-    const rejected = new Set(report.rejectedRows.map(({ row }) => row));
-    const left = new Map([...corrections].filter(([row]) => rejected.has(row)));
-    setStep({ kind: 'report', report, corrections: left, isUnsaved: isUnsaved && left.size > 0 });
-    if (report.created + report.updated > 0) onImported(report.newest ?? (await newestTime(directory)));
-  }
-
-  function startStopping(): AbortController {
-    const controller = new AbortController();
-    setStopping(controller);
-    return controller;
-  }
+  const runPreview = (preview: FilePreview) => {
+    const source = fileOf(preview);
+    return run(source, initialState, (options) => importUsers(directory, source, options));
+  };
 
   return {
     step,
@@ -123,17 +105,54 @@ export function useImport({ directory, onTaken, onImported }: ImportOptions) {
     },
     run: runPreview,
     retry({ report, ...state }: ReportStep) {
-      const start = (options: ImportRunOptions) =>
+      const before = { ...report, rejected: report.rejectedRest.rows };
+      const begin = (options: ImportRunOptions) =>
         retryRejected(directory, corrected(report, state.corrections), options);
-      return run(report.source.file, start, state);
+      return run(report.source, before, begin, state);
     },
-    stop: () => stopping?.abort(),
-    isStopping: stopping?.signal.aborted === true,
+    /** Sends the rows that were not sent. */
+    resume({ report, ...state }: ReportStep) {
+      const begin = (options: ImportRunOptions) =>
+        continueImport(directory, corrected(report, state.corrections), options);
+      return run(report.source, report, begin, state);
+    },
+    stop,
+    isStopping,
   };
 }
 
-function fileOf({ file, delimiter, encodingFound, columns }: FilePreview): ImportFile {
-  return { file, delimiter, encoding: encodingFound, columns };
+/** The import itself, again for each time that it continues or that rejected rows are sent again. */
+function useRuns({ directory, onTaken, onImported }: ImportOptions, setStep: (step: ImportStep) => void) {
+  const [stopping, setStopping] = useState<AbortController>();
+
+  // Send no more rows after the dialog is removed.
+  useEffect(() => () => stopping?.abort(), [stopping]);
+
+  /** Shows the progress, and then the report. */
+  async function run(
+    source: ImportFile,
+    before: BatchState,
+    begin: (options: ImportRunOptions) => Promise<ImportReport>,
+    { corrections, isUnsaved }: CorrectionState = { corrections: new Map(), isUnsaved: false },
+  ) {
+    const controller = new AbortController();
+    setStopping(controller);
+    const { signal } = controller;
+    const start = { ms: performance.now(), progress: before };
+    const onProgress = (progress: BatchState) => setStep({ kind: 'running', source, start, progress });
+    onProgress(before);
+    const report = await begin({ onTaken, signal, onProgress });
+    const rejected = new Set(report.rejectedRows.map(({ row }) => row));
+    const left = new Map([...corrections].filter(([row]) => rejected.has(row)));
+    setStep({ kind: 'report', report, corrections: left, isUnsaved: isUnsaved && left.size > 0 });
+    if (report.created + report.updated > 0) onImported(report.newest ?? (await newestTime(directory)));
+  }
+
+  return { run, stop: () => stopping?.abort(), isStopping: stopping?.signal.aborted === true };
+}
+
+function fileOf({ file, delimiter, encodingFound, columns, rows }: FilePreview): ImportFile {
+  return { file, delimiter, encoding: encodingFound, columns, rows };
 }
 
 export function corrected(report: ImportReport, corrections: Corrections): ImportReport {

@@ -33,12 +33,21 @@ export interface UserForm {
   clearViolations(): void;
 }
 
-/** Later values of `user` are ignored. */
-export function useUserForm(user: User | undefined, protectedKeys: ReadonlySet<string>): UserForm {
+/** The contents of the form that the user edits. */
+export type Draft = Pick<UserForm, 'texts' | 'rows'>;
+
+/** Later values of `user` and `draft` are ignored. */
+export function useUserForm(
+  user: User | undefined,
+  protectedKeys: ReadonlySet<string>,
+  draft: Draft | undefined,
+): UserForm {
   const [base, setBase] = useState(user);
   const baseFields = base === undefined ? noFields : fieldsOf(base);
-  const [texts, setTexts] = useState<UserTexts>(() => textsOf(baseFields));
-  const [rows, setRows] = useState<readonly AttributeRow[]>(() => attributeRowsOf(baseFields.attributes));
+  const [texts, setTexts] = useState<UserTexts>(() => draft?.texts ?? textsOf(baseFields));
+  const [rows, setRows] = useState<readonly AttributeRow[]>(
+    () => draft?.rows ?? attributeRowsOf(baseFields.attributes),
+  );
   const [invalidRowIds, setInvalidRowIds] = useState<ReadonlySet<number>>(new Set());
   const [violations, setViolations] = useState<Readonly<Record<string, string>>>({});
   const [failedSaves, setFailedSaves] = useState(0);

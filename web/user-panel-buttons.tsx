@@ -89,13 +89,16 @@ export interface UserPanelButtonsProps {
   readonly name: string;
   readonly isBusy: boolean;
   readonly maySave: boolean;
+  /** Undefined if there is nothing to create again. */
+  readonly onCreateAgain: (() => void) | undefined;
   onClose(): void;
   /** Leaves this step. */
   onBack(): void;
 }
 
 /** Busy buttons have aria-disabled instead of disabled, because a disabled button loses the focus. */
-export function UserPanelButtons({ view, isNew, name, isBusy, maySave, onClose, onBack }: UserPanelButtonsProps) {
+export function UserPanelButtons(props: UserPanelButtonsProps) {
+  const { view, isNew, name, isBusy, maySave, onCreateAgain, onClose, onBack } = props;
   const backRef = useRef<HTMLButtonElement>(null);
   // Focus the safe button.
   useLayoutEffect(() => {
@@ -103,9 +106,16 @@ export function UserPanelButtons({ view, isNew, name, isBusy, maySave, onClose, 
   }, [view]);
   if (view === 'gone') {
     return (
-      <button type="button" class="button primary" onClick={onClose}>
-        Close
-      </button>
+      <>
+        <button type="button" class={onCreateAgain === undefined ? 'button primary' : 'button'} onClick={onClose}>
+          Close
+        </button>
+        {onCreateAgain === undefined ? null : (
+          <button type="button" class="button primary" onClick={onCreateAgain}>
+            Create again…
+          </button>
+        )}
+      </>
     );
   }
   const back = view === 'form' ? 'Cancel' : view === 'delete' ? 'Keep' : 'Back';

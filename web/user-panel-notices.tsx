@@ -10,7 +10,7 @@ export function GoneNotice({ name, isDirty }: { name: string; isDirty: boolean }
     <p class="notice" role="status">
       <span>
         <bdi>{name}</bdi> is no longer in the directory, because somebody deleted this user.
-        {isDirty ? ' Your changes could not be saved.' : ''}
+        {isDirty ? ' Your changes were not saved.' : ''}
       </span>
     </p>
   );

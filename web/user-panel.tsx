@@ -17,7 +17,7 @@ import { usePanelKeys } from './panel-keys.js';
 import { showInvalid } from './show-invalid.js';
 import { useUnsavedGuard } from './unsaved-guard.js';
 import { fieldsOf } from './user-fields.js';
-import { type UserForm, useUserForm } from './user-form.js';
+import { type Draft, type UserForm, useUserForm } from './user-form.js';
 import { UserFormFields } from './user-form-fields.js';
 import { type Place, UserPanelButtons, UserPanelTools } from './user-panel-buttons.js';
 import { ChangedByOthers, DeleteQuestion, GoneNotice } from './user-panel-notices.js';
@@ -31,8 +31,12 @@ export interface UserPanelProps {
   readonly directory: Directory;
   /** The user to show; undefined to create one. Later values are ignored. */
   readonly user?: User | undefined;
+  /** The first contents of the form of a new user. */
+  readonly draft?: Draft | undefined;
   /** The newest version of the user that the page has received, or 'gone' after it was deleted. */
   readonly latest?: User | 'gone' | undefined;
+  /** Whether the feed delivers changes, so that the server can be reached. */
+  readonly isLive: boolean;
   /** Undefined if the list does not contain the user. */
   readonly place?: Place | undefined;
   readonly leaveGuard: LeaveGuard;
@@ -40,6 +44,8 @@ export interface UserPanelProps {
   /** `before` is the version that was updated; undefined after a creation. */
   onSaved(user: User, before: User | undefined): void;
   onDeleted(user: User): void;
+  /** Opens the form of a new user, with the edits of a user that somebody else has deleted. */
+  onCreateAgain(draft: Draft): void;
 }
 
 export function UserPanel(props: UserPanelProps) {
@@ -74,6 +80,7 @@ export function UserPanel(props: UserPanelProps) {
 
   const { displayName: name = '' } = (view.kind === 'delete' ? view.user : base) ?? {};
   const isRead = view.kind === 'read' && !isGone;
+  const canCreateAgain = isGone && form.isDirty && directory.may('createUser');
   return (
     <Panel
       title={titleOf(view, base === undefined, name)}
@@ -105,6 +112,7 @@ export function UserPanel(props: UserPanelProps) {
             name={name}
             isBusy={isBusy}
             maySave={maySave}
+            onCreateAgain={canCreateAgain ? () => props.onCreateAgain(draftOf(form)) : undefined}
             onClose={onClose}
             onBack={view.kind === 'conflict' ? () => writes.open({ kind: 'form' }) : leaveStep}
           />
@@ -141,16 +149,17 @@ export function UserPanel(props: UserPanelProps) {
 
 /** The state of the panel, and the steps from one view to another. */
 function useUserPanel(
-  { directory, user, latest, onSaved, onDeleted }: UserPanelProps,
+  { directory, user, draft, latest, isLive, onSaved, onDeleted }: UserPanelProps,
   bodyRef: RefObject<HTMLDivElement | null>,
 ) {
-  const form = useUserForm(user, directory.caller.protectedAttributes);
+  const form = useUserForm(user, directory.caller.protectedAttributes, draft);
   const [view, setView] = useState<View>({ kind: user === undefined ? 'form' : 'read' });
   const discard = useDiscardQuestion(bodyRef);
   const writes = useUserWrites({
     directory,
     form,
     view,
+    isLive,
     setView,
     onBegin: discard.cancel,
     onSaved(saved, before) {
@@ -238,6 +247,11 @@ function useStepFocus(
     // The question before deleting focuses its safe button.
     if (view.kind !== 'delete') first?.focus();
   }, [view.kind]);
+}
+
+/** A new user cannot get the attributes that the caller may not write. */
+function draftOf({ texts, rows, protectedKeys }: UserForm): Draft {
+  return { texts, rows: rows.filter(({ key }) => !protectedKeys.has(key)) };
 }
 
 function titleOf(view: View, isNew: boolean, name: string) {

@@ -1,6 +1,7 @@
 /** Saves and deletes the user of a panel. Shows a conflict instead of overwriting somebody else's change. */
-import { useMemo, useState } from 'preact/hooks';
+import { useLayoutEffect, useMemo, useState } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
+import { CallError } from './call-error.js';
 import { type Merge, mergeOf, resolve } from './conflict.js';
 import type { Directory } from './directory.js';
 import { createCreator, deleteUser, describeFailure, hasReason, isUnclear, readUser, updateUser } from './save-user.js';
@@ -56,6 +57,8 @@ export interface UserWritesOptions {
   readonly directory: Directory;
   readonly form: UserForm;
   readonly view: View;
+  /** Whether the server can be reached, as far as the page knows. */
+  readonly isLive: boolean;
   setView(view: View): void;
   /** Called when a write begins or a conflict is shown. */
   onBegin(): void;
@@ -65,9 +68,9 @@ export interface UserWritesOptions {
 }
 
 export function useUserWrites(options: UserWritesOptions): UserWrites {
-  const { directory, form, view, setView, onBegin, onSaved, onDeleted } = options;
+  const { directory, form, view, isLive, setView, onBegin, onSaved, onDeleted } = options;
   const { base } = form;
-  const { isBusy, failure, setFailure, whileBusy } = useBusy(onBegin, (error) => {
+  const { isBusy, failure, setFailure, whileBusy } = useBusy(isLive, onBegin, (error) => {
     if (!hasReason(error, 'USER_NOT_FOUND') || base === undefined) return sayFailure(error, view.kind === 'delete');
     setView({ kind: 'gone' });
     return '';
@@ -156,9 +159,14 @@ export function useUserWrites(options: UserWritesOptions): UserWrites {
 }
 
 /** Runs one write at a time. `describe` returns the text for its error. */
-function useBusy(onBegin: () => void, describe: (error: unknown) => string) {
+function useBusy(isLive: boolean, onBegin: () => void, describe: (error: unknown) => string) {
   const [isBusy, setBusy] = useState(false);
   const [failure, setFailure] = useState('');
+  const [isUnreachable, setUnreachable] = useState(false);
+  // The text is no longer true after the connection is back.
+  useLayoutEffect(() => {
+    if (isLive && isUnreachable && !isBusy) setFailure('');
+  }, [isLive]);
   async function run(work: () => Promise<void>): Promise<void> {
     setBusy(true);
     setFailure('');
@@ -167,6 +175,7 @@ function useBusy(onBegin: () => void, describe: (error: unknown) => string) {
       await work();
     } catch (error) {
       setFailure(describe(error));
+      setUnreachable(error instanceof CallError && error.code === 'UNAVAILABLE');
     } finally {
       setBusy(false);
     }

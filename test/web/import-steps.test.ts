@@ -1,6 +1,6 @@
 /** Tests the check before an import, updates, attributes from columns, and the correction of rejected rows. */
 import { readFile } from 'node:fs/promises';
-import type { Locator, Page } from 'playwright-core';
+import type { Locator, Page, Route } from 'playwright-core';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { matchHeader } from '../../src/user-files/header.js';
 import { withEmail } from '../../web/import-file.js';
@@ -268,5 +268,85 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     release();
     await dialog(page).getByText('The rows could not be checked.').waitFor();
     await dialog(page).getByText('Cannot reach the server.').waitFor();
+  });
+
+  describe('that was stopped', () => {
+    /** Answers the first calls as `answer` does, and all others normally. */
+    async function answerFirst(page: Page, calls: number, answer: (route: Route) => Promise<unknown>) {
+      let count = 0;
+      await page.route('**/BatchCreateUsers', async (route) => {
+        if (++count > calls) return route.continue();
+        await answer(route);
+      });
+    }
+
+    const rowsOf = (count: number) => Array.from({ length: count }, (_, at) => `U${at},u${at}@example.com`);
+
+    async function start(page: Page, rows: readonly string[]): Promise<void> {
+      await choose(page, `first_name,email\n${rows.join('\n')}\n`);
+      await button(page, 'Check').click();
+      await dialog(page)
+        .getByRole('button', { name: /^Import \d/ })
+        .click();
+    }
+
+    it('continues with the rows that were not sent, which can be downloaded too', async () => {
+      const { page, expectAccessible, expectNoFaults } = await open();
+      let release = () => {};
+      const held = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      await answerFirst(page, 1, async (route) => {
+        await held;
+        await route.continue();
+      });
+      const rows = rowsOf(1_200);
+      rows[3] = 'Bad,nope';
+      await start(page, rows);
+      await dialog(page).getByText('0 of 1,200 rows done').waitFor();
+      await button(page, 'Stop').click();
+      release();
+      // The server has rejected row 4, so the other rows of the first batch were not written.
+      await dialog(page)
+        .getByText(/^Stopped: 1 of 1,200 rows are done\./)
+        .waitFor();
+      await dialog(page).getByText('1,199 rows are left.').waitFor();
+      expect(await all()).toHaveLength(0);
+      await expectAccessible();
+      const [download] = await Promise.all([page.waitForEvent('download'), button(page, 'Download the rest').click()]);
+      expect(download.suggestedFilename()).toBe('people-rest.csv');
+      expect(await readFile(await download.path(), 'utf8')).toBe(
+        `first_name,email\n${rows.toSpliced(3, 1).join('\n')}\n`,
+      );
+
+      await cell(page, 'email in row 4').fill('u3@example.com');
+      await button(page, 'Continue').click();
+      await dialog(page).getByText('The import is complete, but one row was rejected.').waitFor();
+      expect(await counts(page)).toEqual({ Created: '1,199', Updated: '0', Skipped: '0', Rejected: '1' });
+      expect(await button(page, 'Continue').count()).toBe(0);
+      expect(await cell(page, 'email in row 4').inputValue()).toBe('u3@example.com');
+      await button(page, 'Send again').click();
+      await dialog(page).getByText('The import is complete.').waitFor();
+      expect(new Set((await all()).map(({ email }) => email)).size).toBe(1_200);
+      expectNoFaults();
+    });
+
+    it('creates no user twice if an answer was lost before the stop', async () => {
+      const { page } = await open();
+      await answerFirst(page, 1_000, async (route) => {
+        await route.fetch();
+        await route.abort('connectionreset');
+      });
+      await start(page, rowsOf(600));
+      await dialog(page).getByText('The server does not accept rows at the moment.').waitFor();
+      await button(page, 'Stop').click();
+      await dialog(page).getByText('rows 1 to 500 may or may not be in the directory').waitFor();
+      expect(await all()).toHaveLength(500);
+      await page.unroute('**/BatchCreateUsers');
+      await button(page, 'Continue').click();
+      await dialog(page).getByText('The import is complete.').waitFor();
+      expect(await counts(page)).toEqual({ Created: '600', Updated: '0', Skipped: '0', Rejected: '0' });
+      expect(await all()).toHaveLength(600);
+    });
   });
 });

@@ -333,15 +333,50 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     expect(await all()).toHaveLength(2);
     await button(page, 'Close').last().click();
     await expect.poll(() => page.getByRole('row').count(), pollTimeout).toBe(3);
-    // The button that opened the dialog has disappeared.
-    const focused = () => page.evaluate(() => document.activeElement?.getAttribute('role'));
-    await expect.poll(focused, pollTimeout).toBe('row');
-    await selectAll(page, 'U7 Test');
+    await bar(page).getByText('1 selected').waitFor();
+    await expect.poll(() => page.evaluate(() => document.activeElement?.textContent), pollTimeout).toBe('Delete…');
+    await box(page, 'U7 Test').check();
     await bar(page).getByRole('button', { name: 'Delete…' }).click();
     await dialog(page).getByLabel('Type 2 to delete 2 users').fill('2');
     await button(page, 'Delete 2 users').click();
     await page.getByText('No users yet').waitFor();
     await expect.poll(() => page.evaluate(() => document.activeElement?.getAttribute('type'))).toBe('search');
+    expectNoFaults();
+  });
+
+  it('that are left after a stopped deletion stay selected, and are deleted with the same dialog', async () => {
+    await create(100);
+    const { page, expectAccessible, expectNoFaults } = await open();
+    let calls = 0;
+    let release = () => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    await page.route('**/DeleteUser', async (route) => {
+      if (++calls > 20) await held;
+      await route.continue();
+    });
+    await selectAll(page, 'U0 Test');
+    await bar(page).getByRole('button', { name: 'Delete…' }).click();
+    await dialog(page).getByLabel('Type 100 to delete 100 users').fill('100');
+    await button(page, 'Delete 100 users').click();
+    await expect.poll(() => calls, pollTimeout).toBe(28);
+    await button(page, 'Stop').click();
+    release();
+    await dialog(page).getByText('Stopped. 28 users deleted.').waitFor({ timeout: 60_000 });
+    expect(await all()).toHaveLength(72);
+    // It was not selected, so the deletion must not include it.
+    await site.app.client.createUser({ user: { firstName: 'Later', email: 'later@example.com' } });
+    await expectAccessible();
+    await expect.poll(() => bar(page).getByText('72 selected').count(), pollTimeout).toBe(1);
+    await button(page, 'Continue with 72 users').click();
+    await page.getByText('Deleted 100 users.').waitFor({ timeout: 60_000 });
+    expect((await all()).map(({ firstName }) => firstName)).toEqual(['Later']);
+    expect(await dialog(page).count()).toBe(0);
+    await expect.poll(() => bar(page).count(), pollTimeout).toBe(0);
+    // The button that opened the dialog has disappeared.
+    const focused = () => page.evaluate(() => document.activeElement?.getAttribute('role'));
+    await expect.poll(focused, pollTimeout).toBe('row');
     expectNoFaults();
   });
 

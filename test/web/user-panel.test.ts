@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { User } from '../../src/client/index.js';
 import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
 import { button, createAda, field, panel } from './panel.js';
+import { startProxy } from './proxy.js';
 import { useSite } from './site.js';
 
 const pollTimeout = { timeout: 30_000 };
@@ -759,6 +760,49 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     await panel(page).waitFor({ state: 'detached' });
     const again = await open(id);
     await panel(again.page).getByText('No user has this id').waitFor();
+  });
+
+  it('creates a user that somebody has deleted again, with the edits', async () => {
+    const { id, email = '' } = await create({ attributes: { team: 'core' } });
+    const { page, expectAccessible, expectNoFaults } = await edit(id);
+    await field(page, 'First name').fill('Late');
+    await site.app.client.deleteUser({ id });
+    await panel(page).getByText('Your changes were not saved.').waitFor();
+    await expectAccessible();
+    await button(page, 'Create again…').click();
+    await panel(page).getByRole('heading', { name: 'New user' }).waitFor();
+    expect(await field(page, 'First name').inputValue()).toBe('Late');
+    await button(page, 'Cancel').click();
+    await panel(page).getByText('Discard your changes?').waitFor();
+    await button(page, 'Keep editing').click();
+    await button(page, 'Create').click();
+    await button(page, 'Edit').waitFor();
+    const [again, ...others] = await withEmail(email);
+    expect(again).toMatchObject({ firstName: 'Late', lastName: 'Lovelace', attributes: { team: 'core' } });
+    expect(others).toEqual([]);
+    expect(page.url()).toContain(again?.id);
+    // The next new user starts empty.
+    await page.getByRole('button', { name: 'New user' }).click();
+    await expect.poll(() => field(page, 'First name').inputValue(), pollTimeout).toBe('');
+    expectNoFaults();
+  });
+
+  it('removes the message that the server cannot be reached when it is back', async () => {
+    const { id } = await create();
+    await using proxy = await startProxy(site.app.http);
+    const { page } = await site.browser.open(`${proxy.url}#user=${id}`);
+    await button(page, 'Edit').click();
+    await field(page, 'First name').fill('Kept');
+    await expect.poll(() => page.locator('.sign').getAttribute('data-state'), pollTimeout).toBe('live');
+    await proxy.stop();
+    await button(page, 'Save').click();
+    await panel(page).getByText('Cannot reach the server. Your input is still here.').waitFor();
+    await proxy.start();
+    await expect.poll(() => panel(page).getByText('Cannot reach the server').count(), pollTimeout).toBe(0);
+    expect(await field(page, 'First name').inputValue()).toBe('Kept');
+    await button(page, 'Save').click();
+    await button(page, 'Edit').waitFor();
+    expect(await read(id)).toMatchObject({ firstName: 'Kept' });
   });
 
   it('says so if somebody else deletes the user first', async () => {

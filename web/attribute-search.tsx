@@ -20,7 +20,7 @@ export async function searchAttributes({
 }: AttributeSearchProps): Promise<void> {
   const { attributeFilter } = await loadPart(() => import('./attribute-filter.js'));
   const found = await attributeFilter(directory, query, filter);
-  if (found === undefined) throw new Error('The users of a sample have no attributes with texts.');
+  if (found === undefined) throw new Error('No user in the sample has an attribute with a text.');
   go({ view: 'list', query: '', filter: found });
 }
 

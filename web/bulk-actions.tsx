@@ -50,7 +50,10 @@ export function useBulkActions(options: BulkActionsProps) {
       {caller.may('deleteUser') && button('delete', 'Delete…')}
     </>
   );
-  /** The other users may no longer match the filter, so a later action would change them unseen. */
+  /**
+   * Selects what an action has left over, also if all users that match were selected: those that were changed may no longer
+   * match, and a later action would change them unseen.
+   */
   const selectOnly = (ids: readonly string[]) => {
     selection.clear();
     selection.toggleRange(ids, true);

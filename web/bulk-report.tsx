@@ -42,7 +42,8 @@ export function BulkRunning({
 
 export function StopButton({ isStopping, onStop }: { isStopping: boolean; onStop(): void }) {
   return (
-    <button type="button" class="button" aria-disabled={isStopping} onClick={onStop}>
+    // At the start, so that a double click does not continue: the report has that button at the end.
+    <button type="button" class="button start" aria-disabled={isStopping} onClick={onStop}>
       {isStopping ? 'Stopping…' : 'Stop'}
     </button>
   );

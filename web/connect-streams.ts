@@ -5,7 +5,7 @@
  */
 import type { DeepPartial, MessageFns } from '../generated/users/v1/user_service.js';
 import { answerError, incompleteAnswer, unreadableAnswer } from './answer-error.js';
-import { type Bytes, Call, decoded, type Method, parseJson, type SendOptions } from './connect.js';
+import { type Bytes, Call, decoded, type Method, type SendOptions, tryParseJson } from './connect.js';
 
 const contentType = 'application/connect+proto';
 
@@ -90,7 +90,7 @@ async function nextMessage(frames: AsyncGenerator<Frame, undefined>): Promise<By
   const { flags } = value;
   const bytes = (flags & compressedFlag) === 0 ? value.bytes : await decompress(value.bytes);
   if ((flags & endFlag) === 0) return bytes;
-  const end = parseJson(bytes);
+  const end = tryParseJson(bytes);
   if (typeof end !== 'object' || end === null) throw unreadableAnswer();
   if ('error' in end) throw answerError(end.error) ?? unreadableAnswer();
   return undefined;

@@ -119,7 +119,7 @@ export class Call {
     const type = response.headers.get('content-type') ?? '';
     if (response.status === 200 && type === contentType) return response;
     const isJson = type.startsWith('application/json');
-    throw (isJson ? answerError(parseJson(await response.arrayBuffer())) : undefined) ?? textError(response.status);
+    throw (isJson ? answerError(tryParseJson(await response.arrayBuffer())) : undefined) ?? textError(response.status);
   }
 }
 
@@ -135,7 +135,7 @@ export function decoded<T>(decode: (bytes: Bytes) => T, bytes: Bytes): T {
   }
 }
 
-export function parseJson(bytes: Bytes | ArrayBuffer): unknown {
+export function tryParseJson(bytes: Bytes | ArrayBuffer): unknown {
   try {
     return JSON.parse(new TextDecoder().decode(bytes));
   } catch {

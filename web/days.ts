@@ -1,4 +1,4 @@
-/** Days of the calendar, most of them where the browser is. */
+/** Days of the calendar, mostly in the time zone of the browser. */
 
 /** The local day of a time, as a date field has it: `2026-01-31`. Empty for an invalid time. */
 export function dayOf(time: Date): string {

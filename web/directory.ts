@@ -3,10 +3,10 @@ import type { DeepPartial, ListUsersRequest, ListUsersResponse } from '../genera
 import type { AuthResponse } from './auth-response.js';
 import { CallError } from './call-error.js';
 import { type Caller, callerOf, type MethodName } from './caller.js';
-import { authorization, sendUnary } from './connect.js';
+import { authorization, type CallOptions, sendUnary } from './connect.js';
 import { firstUsersQuery } from './first-users.js';
 import { getCallerMethod, listUsersMethod } from './json-methods.js';
-import { loadPart } from './load-part.js';
+import { loadPart, PartError } from './load-part.js';
 import type { OtherCalls } from './other-calls.js';
 import { sentFilterOf } from './sent-filter.js';
 import { Session } from './session.js';
@@ -54,14 +54,19 @@ export function createDirectory({ origin = location.origin, authResponse }: Dire
   const listUsers = calls.unary(listUsersMethod, queryOfFirst);
 
   let loading: Promise<OtherCalls> | undefined;
-  const others = () => {
+  const others = ({ signal }: CallOptions = {}) => {
     loading ??= loadPart(async () => (await import('./other-calls.js')).createOtherCalls(origin, calls)).catch(
       (error: unknown) => {
         loading = undefined;
-        throw new CallError('UNAVAILABLE', error instanceof Error ? error.message : '');
+        // A later try cannot help after an update of the server.
+        const isFinal = error instanceof PartError && error.needsReload;
+        throw new CallError(
+          isFinal ? 'FAILED_PRECONDITION' : 'UNAVAILABLE',
+          error instanceof Error ? error.message : '',
+        );
       },
     );
-    return loading;
+    return withDeadline(loading, signal);
   };
   return {
     listUsers: async (request, options) => listUsers(await withSentFilter(request), options),
@@ -70,19 +75,19 @@ export function createDirectory({ origin = location.origin, authResponse }: Dire
         () => {},
         () => {},
       ),
-    createUser: async (...args) => (await others()).createUser(...args),
-    getUser: async (...args) => (await others()).getUser(...args),
-    updateUser: async (...args) => (await others()).updateUser(...args),
-    deleteUser: async (...args) => (await others()).deleteUser(...args),
-    batchGetUsers: async (...args) => (await others()).batchGetUsers(...args),
-    batchCreateUsers: async (...args) => (await others()).batchCreateUsers(...args),
-    listUserChanges: async (...args) => (await others()).listUserChanges(...args),
-    importUsers: async (...args) => (await others()).importUsers(...args),
+    createUser: async (request, options) => (await others(options)).createUser(request, options),
+    getUser: async (request, options) => (await others(options)).getUser(request, options),
+    updateUser: async (request, options) => (await others(options)).updateUser(request, options),
+    deleteUser: async (request, options) => (await others(options)).deleteUser(request, options),
+    batchGetUsers: async (request, options) => (await others(options)).batchGetUsers(request, options),
+    batchCreateUsers: async (request, options) => (await others(options)).batchCreateUsers(request, options),
+    listUserChanges: async (request, options) => (await others(options)).listUserChanges(request, options),
+    importUsers: async (messages, options) => (await others(options)).importUsers(messages, options),
     async *exportUsers(request, options) {
-      yield* (await others()).exportUsers(await withSentFilter(request), options);
+      yield* (await others(options)).exportUsers(await withSentFilter(request), options);
     },
-    async *watchUsers(...args) {
-      yield* (await others()).watchUsers(...args);
+    async *watchUsers(request, options) {
+      yield* (await others(options)).watchUsers(request, options);
     },
     session,
     get caller() {
@@ -100,6 +105,22 @@ export function createDirectory({ origin = location.origin, authResponse }: Dire
       return response;
     },
   };
+}
+
+/** Rejects as a call does if the signal is aborted, or if the code of the calls does not arrive in time. */
+function withDeadline<T>(loading: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(new DOMException('The call was aborted.', 'AbortError'));
+    const late = () => reject(new CallError('UNAVAILABLE', 'The server did not respond in time.'));
+    const timer = setTimeout(late, deadlineMsDefault);
+    if (signal?.aborted) abort();
+    signal?.addEventListener('abort', abort);
+    const end = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', abort);
+    };
+    loading.then(resolve, reject).finally(end);
+  });
 }
 
 /** The only place where a filter leaves the page. */

@@ -40,7 +40,7 @@ export function FilterAdvice({ directory, filter, go }: FilterAdviceProps) {
     <p class="soft" role="status">
       {problem === 'attribute' ? (
         <>
-          No user of a sample has the attribute “<bdi>{written}</bdi>”.
+          No user in the sample has the attribute “<bdi>{written}</bdi>”.
           {suggestion && <> Did you mean {suggestion}?</>}
         </>
       ) : (

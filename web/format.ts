@@ -32,9 +32,10 @@ const momentForm = /^(\d{4}-\d\d-\d\d)T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\
 /** Formats a day or a moment of ISO 8601, such as 2026-01-31 or 2026-01-31T16:00:00Z. Returns undefined for other texts. */
 export function formatTimeText(text: string): string | undefined {
   if (isDate(text)) return calendarDay().format(new Date(text));
-  const [, day = ''] = momentForm.exec(text) ?? [];
+  const [, day] = momentForm.exec(text) ?? [];
+  if (day === undefined || !isDate(day)) return undefined;
   const time = new Date(text);
-  return isDate(day) && !Number.isNaN(time.getTime()) ? formatMoment(time) : undefined;
+  return Number.isNaN(time.getTime()) ? undefined : formatMoment(time);
 }
 
 /** Formats the day in the user's time zone. */

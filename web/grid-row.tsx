@@ -11,7 +11,7 @@ export interface RowProps {
   readonly row: number;
   readonly user: User | undefined;
   readonly columns: readonly Column[];
-  /** Finds the attribute because of which the user matches; undefined if the list shows it without. */
+  /** Finds the attribute because of which the user matches; undefined if no row needs one. */
   readonly matchOf: MatchOf | undefined;
   /** Whether the columns between the name and the time share one line. */
   readonly isCard: boolean;

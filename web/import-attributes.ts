@@ -141,7 +141,7 @@ function isStray(value: unknown, type: OtherType): value is string {
 interface ExpectedType {
   readonly type: OtherType;
   /** Whether other users have it. Otherwise the user chose it. */
-  readonly isOfOthers: boolean;
+  readonly isTypeOfOthers: boolean;
   /** Whether the user chose text although other users have this type. */
   readonly isTextChosen: boolean;
 }
@@ -150,8 +150,8 @@ interface ExpectedType {
 function expectedTypeOf(key: string, cellType: CellType | undefined, known: KnownAttributes): ExpectedType | undefined {
   const type = otherTypeOf(known, key);
   const isChosen = cellType !== cellTypeOf(type);
-  if (isChosen && cellType !== undefined) return { type: cellType, isOfOthers: false, isTextChosen: false };
-  return type && { type, isOfOthers: true, isTextChosen: isChosen };
+  if (isChosen && cellType !== undefined) return { type: cellType, isTypeOfOthers: false, isTextChosen: false };
+  return type && { type, isTypeOfOthers: true, isTextChosen: isChosen };
 }
 
 /** Describes the values that the cells of a column for one attribute become, as far as its first cells show it. */
@@ -161,7 +161,7 @@ export interface CellNote {
   readonly isStray: boolean;
 }
 
-/** Returns undefined if the type of the column says it all. */
+/** Returns undefined if the type of the column needs no explanation. */
 export function cellNoteOf(
   key: string,
   cellType: CellType | undefined,
@@ -173,14 +173,14 @@ export function cellNoteOf(
   if (expected === undefined) {
     return filled.length > 0 && filled.every(isDate) ? { text: 'Imported as a date.', isStray: false } : undefined;
   }
-  const { type, isOfOthers } = expected;
+  const { type, isTypeOfOthers } = expected;
   const strays = filled.filter((cell) => isStray(valueOfCell(cell, cellType), type));
   if (strays.length > 0 || (type === 'json' && filled.length === 0)) {
     const some = strays.length < filled.length ? 'Some cells are imported as text' : 'Imported as text';
-    const why = isOfOthers ? 'but other users have' : 'because they are not';
+    const why = isTypeOfOthers ? 'but other users have' : 'because they are not';
     return { text: `${some}, ${why} ${otherTypes[type].name}.`, isStray: true };
   }
-  if (!isOfOthers && known.has(key)) {
+  if (!isTypeOfOthers && known.has(key)) {
     return { text: `Other users have ${nameOf(otherTypeOf(known, key))} in this attribute.`, isStray: true };
   }
   return type === 'date' && filled.length > 0 ? { text: 'Imported as a date.', isStray: false } : undefined;
@@ -227,8 +227,8 @@ export function createStrayTexts(columns: readonly Column[], known: KnownAttribu
 }
 
 /** Such as "a text that is not a number". */
-export function describeStray({ type, isOfOthers }: StrayTexts): string {
-  return `a text ${isOfOthers ? 'where other users have' : 'that is not'} ${otherTypes[type].name}`;
+export function describeStray({ type, isTypeOfOthers }: StrayTexts): string {
+  return `a text ${isTypeOfOthers ? 'where other users have' : 'that is not'} ${otherTypes[type].name}`;
 }
 
 /** Says what to do so that the values get the type that they should have. */

@@ -11,7 +11,7 @@ import type { KnownAttributes } from './use-attribute-types.js';
 
 export interface CheckReport {
   /** Whether the server checked the rows. Otherwise the counts are 0, except for rows that cannot be sent. */
-  readonly isByServer: boolean;
+  readonly isCheckedByServer: boolean;
   readonly created: number;
   readonly updated: number;
   readonly skipped: number;
@@ -55,8 +55,10 @@ export async function checkImport(
   { onTaken, known, signal, onProgress }: CheckOptions,
 ): Promise<CheckReport> {
   const { decoded, share } = openFile(source);
-  const isByServer = directory.may('importUsers');
-  const messages = isByServer ? createImportMessages(onTaken, { keepGoing: true, validateOnly: true }) : undefined;
+  const isCheckedByServer = directory.may('importUsers');
+  const messages = isCheckedByServer
+    ? createImportMessages(onTaken, { keepGoing: true, validateOnly: true })
+    : undefined;
   const places = createPlaces();
   const reasons = createReasons();
   const strayTexts = createStrayTexts(source.columns, known);
@@ -96,7 +98,7 @@ export async function checkImport(
   });
   return {
     ...result,
-    isByServer,
+    isCheckedByServer,
     rows,
     reasons: reasons.list(),
     strayTexts: strayTexts.list(),

@@ -169,7 +169,8 @@ function Buttons({ steps, isBlocked, mayCheck, onClose, onDownloaded, children }
   switch (step.kind) {
     case 'running':
       return (
-        <button type="button" class="button" aria-disabled={steps.isStopping} onClick={steps.stop}>
+        // At the start, so that a double click does not continue: the report has that button at the end.
+        <button type="button" class="button start" aria-disabled={steps.isStopping} onClick={steps.stop}>
           {steps.isStopping ? 'Stopping…' : 'Stop'}
         </button>
       );

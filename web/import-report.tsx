@@ -1,10 +1,11 @@
 /** The last steps of an import: the result of its check, its progress, and the rows that are not in the directory. */
-import { useId } from 'preact/hooks';
+import { useId, useState } from 'preact/hooks';
 import { download } from './export-users.js';
 import { formatCount } from './format.js';
 import { adviceFor, describeStray, type StrayTexts } from './import-attributes.js';
 import type { BatchState } from './import-batch.js';
 import type { CheckReport } from './import-check.js';
+import { describeFault } from './import-file.js';
 import type { OnTaken } from './import-messages.js';
 import { type ImportReport, unsentFileOf } from './import-users.js';
 import { ProblemText, RejectedRows, type RejectedRowsProps } from './rejected-rows.js';
@@ -32,7 +33,7 @@ export function ImportChecking({ fileName, rows, share }: ImportCheckingProps) {
 }
 
 export function ImportCheck({ check }: { check: CheckReport }) {
-  const { isByServer, created, updated, skipped, rejected, rows, reasons, strayTexts, problem } = check;
+  const { isCheckedByServer, created, updated, skipped, rejected, rows, reasons, strayTexts, problem } = check;
   const { repeatedEmails, onTaken } = check;
   const named = reasons.reduce((sum, { rows }) => sum + rows, 0);
   const isWhole = rejected === 0 && problem === undefined;
@@ -40,10 +41,10 @@ export function ImportCheck({ check }: { check: CheckReport }) {
   return (
     <>
       <p class={isGood ? 'notice success' : 'notice warning'} role="status" tabIndex={-1} data-first>
-        {isByServer ? (isWhole ? allText(check) : summarizeCheck(check)) : localText} Nothing is written yet.
+        {isCheckedByServer ? (isWhole ? allText(check) : summarizeCheck(check)) : localText} Nothing is written yet.
       </p>
       {problem === undefined || problem === '' ? null : <p class="notice danger">{problem}</p>}
-      {isByServer ? (
+      {isCheckedByServer ? (
         <Counts counts={{ 'To create': created, 'To update': updated, 'To skip': skipped, 'To reject': rejected }} />
       ) : null}
       {reasons.length === 0 ? null : (
@@ -196,22 +197,15 @@ export function ImportRunning({ fileName, rows, start, progress }: ImportRunning
 
 export function ImportResult(props: RejectedRowsProps) {
   const { report } = props;
-  const { isWhole, rejected, problem, unclear, unsent } = report;
+  const { isWhole, rejected, problem, unclear, unclearRetried, unsent } = report;
   return (
     <>
       <p class={isWhole && rejected === 0 ? 'notice success' : 'notice warning'} role="status" tabIndex={-1} data-first>
         {summarize(report)}
       </p>
       {problem === '' ? null : <p class="notice danger">{problem}</p>}
-      {unclear === undefined ? null : (
-        <p class={unsent === undefined ? 'notice danger' : 'notice warning'}>
-          The server’s response was lost: rows {formatCount(unclear.from)} to {formatCount(unclear.to)} may or may not
-          be in the directory.{' '}
-          {unsent === undefined
-            ? 'To find out, import again and skip taken emails.'
-            : 'Continue sends them again, and creates no user twice.'}
-        </p>
-      )}
+      {unclear === undefined ? null : <UnclearRows {...unclear} canContinue={unsent !== undefined} />}
+      {unclearRetried === undefined ? null : <UnclearRows {...unclearRetried} canContinue={false} />}
       <Counts counts={countsOf(report)} />
       {unsent === undefined ? null : <UnsentRows report={report} />}
       {rejected === 0 ? null : <RejectedRows {...props} />}
@@ -219,17 +213,50 @@ export function ImportResult(props: RejectedRowsProps) {
   );
 }
 
+interface UnclearRowsProps {
+  readonly from: number;
+  readonly to: number;
+  readonly canContinue: boolean;
+}
+
+function UnclearRows({ from, to, canContinue }: UnclearRowsProps) {
+  return (
+    <p class={canContinue ? 'notice warning' : 'notice danger'}>
+      The server’s response was lost: rows {formatCount(from)} to {formatCount(to)} may or may not be in the directory.{' '}
+      {canContinue
+        ? 'Continue sends them again, and creates no user twice.'
+        : 'To find out, import again and skip taken emails.'}
+    </p>
+  );
+}
+
 function UnsentRows({ report }: { report: ImportReport }) {
   const { file, rows } = report.source;
   const left = rows - doneOf(report);
-  const save = async () => download(await unsentFileOf(report), `${file.name.replace(/\.csv$/i, '')}-rest.csv`);
+  const [problem, setProblem] = useState('');
+  const save = async () => {
+    setProblem('');
+    try {
+      download(await unsentFileOf(report), `${file.name.replace(/\.csv$/i, '')}-rest.csv`);
+    } catch (error) {
+      // The file may have been changed or moved since it was chosen.
+      setProblem(describeFault(error));
+    }
+  };
   return (
-    <p class="line wrap">
-      <span class="hint grow">{left === 1 ? 'One row is left.' : `${formatCount(left)} rows are left.`}</span>
-      <button type="button" class="button small" onClick={() => void save()}>
-        Download the rest
-      </button>
-    </p>
+    <>
+      <p class="line wrap">
+        <span class="hint grow">{left === 1 ? 'One row is left.' : `${formatCount(left)} rows are left.`}</span>
+        <button type="button" class="button small" onClick={() => void save()}>
+          Download the rest
+        </button>
+      </p>
+      {problem === '' ? null : (
+        <p class="notice danger" role="alert">
+          {problem}
+        </p>
+      )}
+    </>
   );
 }
 

@@ -63,6 +63,8 @@ export interface ImportReport extends BatchState {
   readonly isWhole: boolean;
   /** The error that ended the import early, for users; empty if the user stopped it. */
   readonly problem: string;
+  /** The rows of corrections whose result is not known. Those of the import itself are `unclear`. */
+  readonly unclearRetried: BatchState['unclear'];
   /** Set if the import can continue. */
   readonly unsent: UnsentRows | undefined;
   /** The first rejected rows. */
@@ -124,6 +126,7 @@ async function importFrom(
   return {
     ...sender.state,
     source,
+    unclearRetried: before?.unclearRetried,
     unsent: unfinished && { batch: unfinished, lastRead },
     isWaiting: false,
     isWhole: problem === undefined,
@@ -134,7 +137,8 @@ async function importFrom(
       rows: sender.state.rejected - rejectedRows.length,
       csv: new Blob([before?.rejectedRest.csv ?? '', rest.blob()]),
     },
-    mark: decoded.isPlainUtf8() ? '' : '\ufeff',
+    // An import that continues may end before it reads the file.
+    mark: before?.mark ?? (decoded.isPlainUtf8() ? '' : '\ufeff'),
   };
 }
 
@@ -170,8 +174,9 @@ export async function retryRejected(
     ...report,
     ...sender.state,
     isWaiting: false,
-    // The rows of the import that are unclear are still unsent.
-    unclear: sender.state.unclear ?? (report.unsent && report.unclear),
+    // Those rows are sent again when the import continues.
+    unclear: report.unsent && report.unclear,
+    unclearRetried: sender.state.unclear,
     problem: problem ?? '',
     rejected: open.size + rejectedRest.rows,
     rejectedRows: stillRejected,

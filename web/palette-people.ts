@@ -12,12 +12,12 @@ export interface FoundPeople {
   readonly people: readonly User[];
   readonly isSearching: boolean;
   /** Whether the search for the current words found nobody. */
-  readonly isNobody: boolean;
+  readonly foundNobody: boolean;
   /** Why the search failed; empty if it did not. */
   readonly problem: string;
 }
 
-const nothing: FoundPeople = { people: [], isSearching: false, isNobody: false, problem: '' };
+const nothing: FoundPeople = { people: [], isSearching: false, foundNobody: false, problem: '' };
 
 export function usePeople(directory: Directory, query: string): FoundPeople {
   const [found, setFound] = useState(nothing);
@@ -29,7 +29,7 @@ export function usePeople(directory: Directory, query: string): FoundPeople {
     const timer = setTimeout(async () => {
       try {
         const { users } = await directory.listUsers({ query, pageSize: peopleMax }, { signal: controller.signal });
-        setFound({ ...nothing, people: users, isNobody: users.length === 0 });
+        setFound({ ...nothing, people: users, foundNobody: users.length === 0 });
       } catch (error) {
         if (!isAborted(error)) setFound({ ...nothing, problem: callErrorOf(error).message });
       }

@@ -44,7 +44,7 @@ export function Palette({ directory, onClose, onOpenUser, onSearch, onSearchAttr
   const mayList = directory.may('listUsers');
   const found = usePeople(directory, mayList ? query : '');
   // Nobody has the words in the name or the email, so the search would find nobody either.
-  const attributes = found.isNobody ? [searchOption('Search attributes for', query, onSearchAttributes)] : [];
+  const attributes = found.foundNobody ? [searchOption('Search attributes for', query, onSearchAttributes)] : [];
   const searchOptions =
     query !== '' && mayList ? [...attributes, searchOption('Search the list for', query, onSearch)] : [];
   const groups = [

@@ -25,14 +25,18 @@ export function readChips(text: string): readonly Chip[] | undefined {
 
 /** Reads conditions that must all be true. */
 function readTerms(terms: readonly CelNode[]): readonly Chip[] | undefined {
-  const [first, ...rest] = terms;
-  if (first === undefined) return [];
-  const own = readTerm(first);
-  // `has(f) && !(f in ["", null])` is one chip, also without parentheses.
-  const pair = own === undefined ? readChip({ kind: 'and', terms: terms.slice(0, 2) }) : undefined;
-  const begun = own ?? (pair && [pair]);
-  const others = begun && readTerms(pair === undefined ? rest : rest.slice(1));
-  return others && [...begun, ...others];
+  const chips: Chip[] = [];
+  for (let at = 0; at < terms.length; at++) {
+    const term = terms[at];
+    const read = term && readTerm(term);
+    // `has(f) && !(f in ["", null])` is one chip, also without parentheses.
+    const pair = read === undefined ? readChip({ kind: 'and', terms: terms.slice(at, at + 2) }) : undefined;
+    if (pair !== undefined) at++;
+    const found = read ?? (pair && [pair]);
+    if (found === undefined) return undefined;
+    chips.push(...found);
+  }
+  return chips;
 }
 
 /** Reads a condition, or several in parentheses. */

@@ -19,9 +19,11 @@ export async function readSampledUsers(directory: Directory, signal?: AbortSigna
   const newest = { orderBy: 'create_time desc', pageSize: newestMax };
   const { users, nextPageToken } = await directory.listUsers(newest, { signal });
   if (nextPageToken === '') return users;
-  const pages = await Promise.all(
+  // Without some of them, the sample is smaller.
+  const pages = await Promise.allSettled(
     spread.map((query) => directory.listUsers({ ...query, pageSize: spreadMax }, { signal })),
   );
-  const all = [users, ...pages.map((page) => page.users)].flat();
+  const others = pages.flatMap((page) => (page.status === 'fulfilled' ? page.value.users : []));
+  const all = [...users, ...others];
   return [...new Map(all.map((user) => [user.id, user])).values()];
 }

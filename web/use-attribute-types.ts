@@ -58,7 +58,7 @@ function useKnown(
     if (read === undefined) return;
     const controller = new AbortController();
     read(controller.signal).then(
-      (users) => setKnown(usedAttributes(users)),
+      (users) => !controller.signal.aborted && setKnown(usedAttributes(users)),
       () => {},
     );
     return () => controller.abort();

@@ -1,5 +1,5 @@
 /** Which columns the page offers and chooses by the attributes that users have. */
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useEffect, useMemo, useRef } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
 import { defaultCardColumns, keysOf } from './columns.js';
 import { selectsAll } from './list-query.js';
@@ -50,19 +50,20 @@ const rememberedMax = 50;
 const sampleAfterMs = 2_000;
 
 /**
- * Returns the keys from the sample that an earlier visit read, and reads a sample for the next visit. Without it, the columns
- * would be other ones after each import, and other ones for each filter.
+ * Returns the keys from the sample that an earlier visit of the same caller read, and reads a sample for the next visit.
+ * Without it, the columns would be other ones after each import, and other ones for each filter.
  */
 function useRememberedKeys(list: UserList): readonly string[] {
-  const [remembered] = useState(readRemembered);
+  const { actor } = list.directory.caller;
+  const remembered = useMemo(() => readRemembered(actor), [actor]);
   const hasRows = list.generation > 0;
   useEffect(() => {
     if (!hasRows) return;
     const controller = new AbortController();
     const timer = setTimeout(async () => {
       try {
-        const keys = keysOf(await readSampledUsers(list.directory, controller.signal));
-        localStorage.setItem(storageKey, JSON.stringify(keys.slice(0, rememberedMax)));
+        const keys = keysOf(await readSampledUsers(list.directory, controller.signal)).slice(0, rememberedMax);
+        if (!controller.signal.aborted) localStorage.setItem(storageKey, JSON.stringify({ actor, keys }));
       } catch {
         // The next visit chooses by its first rows.
       }
@@ -71,14 +72,16 @@ function useRememberedKeys(list: UserList): readonly string[] {
       clearTimeout(timer);
       controller.abort();
     };
-  }, [list.directory, hasRows]);
+  }, [list.directory, hasRows, actor]);
   return remembered;
 }
 
-function readRemembered(): readonly string[] {
+/** Empty if another caller has used the browser, who may see other attributes. */
+function readRemembered(caller: string): readonly string[] {
   try {
-    const stored: unknown = JSON.parse(localStorage.getItem(storageKey) ?? '[]');
-    return Array.isArray(stored) ? stored.filter((key) => typeof key === 'string').slice(0, rememberedMax) : [];
+    const { actor, keys }: { actor?: unknown; keys?: unknown } = JSON.parse(localStorage.getItem(storageKey) ?? '{}');
+    const isOwn = actor === caller && Array.isArray(keys);
+    return isOwn ? keys.filter((key) => typeof key === 'string').slice(0, rememberedMax) : [];
   } catch {
     return [];
   }

@@ -84,8 +84,8 @@ export function useImport({ directory, onTaken, onImported }: ImportOptions) {
       },
     });
     if (signal.aborted) return;
-    const hasFound = report.strayTexts.length > 0 || report.repeatedEmails.emails > 0;
-    if (report.isByServer || hasFound) setStep({ kind: 'checked', preview, check: report });
+    const hasWarnings = report.strayTexts.length > 0 || report.repeatedEmails.emails > 0;
+    if (report.isCheckedByServer || hasWarnings) setStep({ kind: 'checked', preview, check: report });
     else await runPreview(preview);
   }
 

@@ -7,7 +7,7 @@ export function useMatchedAttribute(filter: string, columnIds: readonly string[]
   const [part, setPart] = useState<typeof import('./matched-attribute.js')>();
   const isNeeded = filter.includes('attributes');
   useEffect(() => {
-    // Without the part, the rows are as without the match.
+    // If the part cannot be loaded, the rows show no match.
     if (isNeeded && part === undefined) loadPart(() => import('./matched-attribute.js')).then(setPart, () => {});
   }, [isNeeded]);
   return useMemo(

@@ -25,7 +25,7 @@ function earlyScript(): Plugin {
   };
 }
 
-/** Compresses what the page loads first with Brotli, for src/gateway/web-files.ts. It takes too long to do so for a request. */
+/** Compresses what the page loads first with Brotli, for src/gateway/web-files.ts. That is too slow during a request. */
 function brotliFiles(): Plugin {
   return {
     name: 'brotli-files',

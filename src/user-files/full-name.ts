@@ -12,12 +12,26 @@ export interface SplitName {
   readonly lastName: string;
 }
 
-/** Splits “Lovelace, Ada” at the comma, and other names at the last space. A single word is the first name. */
+// What follows a comma, but is not a first name.
+const suffix = /^(?:jr|sr|ii|iii|iv|ph\.? ?d|m\.d|mba|esq)\.?$/i;
+// Names in these scripts begin with the family name.
+const familyFirst = /^[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}ー・\s]+$/u;
+
+/**
+ * Splits “Lovelace, Ada” at the comma, “山田 太郎” after the family name, and other names at the last space. A single word is
+ * the first name. A suffix, as in “Ada King, PhD”, stays at the last name.
+ */
 export function splitFullName(text: string): SplitName {
   const name = text.trim();
-  const [, last = '', rest = ''] = /^([^,]*),(.*)$/s.exec(name) ?? [];
-  const afterComma = { firstName: rest.trim(), lastName: last.trim() };
-  if (afterComma.firstName !== '' && afterComma.lastName !== '') return afterComma;
+  const [, beforeComma = '', afterComma = ''] = /^([^,]*),(.*)$/s.exec(name) ?? [];
+  const [before, after] = [beforeComma.trim(), afterComma.trim()];
+  if (before !== '' && suffix.test(after)) {
+    const { firstName, lastName } = splitFullName(before);
+    return lastName === '' ? { firstName: name, lastName } : { firstName, lastName: `${lastName}, ${after}` };
+  }
+  if (before !== '' && after !== '') return { firstName: after, lastName: before };
+  const [, family, given = ''] = /^(\S+)\s+(.*)$/s.exec(name) ?? [];
+  if (family !== undefined && familyFirst.test(name)) return { firstName: given, lastName: family };
   const words = name.replace(/^,|,$/g, '').trim();
   const [, first, lastWord = ''] = /^(.*\S)\s+(\S+)$/s.exec(words) ?? [];
   return first === undefined ? { firstName: words, lastName: '' } : { firstName: first, lastName: lastWord };

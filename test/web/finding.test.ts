@@ -523,14 +523,14 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     const { page, expectAccessible, expectNoFaults } = await open(
       '#filter=attributes.departmant == "Maths" || attributes["departmant"] == "x"',
     );
-    await page.getByText('No user of a sample has the attribute “departmant”. Did you mean “department”?').waitFor();
+    await page.getByText('No user in the sample has the attribute “departmant”. Did you mean “department”?').waitFor();
     await expectAccessible();
     await page.getByRole('button', { name: '“department”' }).click();
     await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace', 'Alan Turing']);
     expect(filterOf(page)).toBe('attributes.department == "Maths" || attributes.department == "x"');
     await page.goto(`${site.app.http}/#filter=attributes.started.startsWith("1999")`);
     await page.getByText('No user matches the filter.').waitFor();
-    expect(await page.getByText('No user of a sample').count()).toBe(0);
+    expect(await page.getByText('No user in the sample').count()).toBe(0);
     expectNoFaults();
   });
 

@@ -198,6 +198,24 @@ describe.skipIf(browserMissing !== undefined)('the weight of the page', () => {
     await dialog(page, 'Export all users').getByRole('button', { name: 'Export', exact: true }).waitFor();
   });
 
+  it('says so, and does not try for ever, if an update has replaced the code of its calls', async () => {
+    const { page } = await openBlank();
+    let requests = 0;
+    await page.route('**/other-calls-*.js', (route) => {
+      requests++;
+      return route.fulfill({ status: 404, body: 'not found' });
+    });
+    await page.goto(`${site.app.http}/#dialog=import`);
+    await page.getByLabel('CSV file').setInputFiles({
+      name: 'users.csv',
+      mimeType: 'text/csv',
+      buffer: Buffer.from('first_name,email\nAda,a@b.example\n'),
+    });
+    await page.getByRole('button', { name: 'Check' }).click();
+    await page.getByText('Roster was probably updated after you opened this page.').waitFor();
+    expect(requests).toBeGreaterThan(0);
+  });
+
   it('loads a part again after the connection was lost', async () => {
     const { page, expectAccessible } = await openBlank();
     await page.goto(`${site.app.http}/`);

@@ -198,7 +198,7 @@ describe.skipIf(browserMissing !== undefined)('the weight of the page', () => {
     await dialog(page, 'Export all users').getByRole('button', { name: 'Export', exact: true }).waitFor();
   });
 
-  it('says so, and does not try for ever, if an update has replaced the code of its calls', async () => {
+  it('says so, and does not retry endlessly, if an update has replaced the code of its calls', async () => {
     const { page } = await openBlank();
     let requests = 0;
     await page.route('**/other-calls-*.js', (route) => {

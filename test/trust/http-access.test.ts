@@ -85,7 +85,8 @@ async function get(
 async function allPaths(): Promise<string[]> {
   const files = await readdir(pageFolder, { recursive: true, withFileTypes: true });
   const names = files
-    .filter((entry) => entry.isFile())
+    // The compressed form of a file has the path of the file.
+    .filter((entry) => entry.isFile() && !entry.name.endsWith('.br'))
     .map((entry) => `/${path.relative(pageFolder, path.join(entry.parentPath, entry.name))}`);
   const own = ['/', '/sign-in.json', '/openapi.json', '/metrics', '/healthz', '/readyz', '/readyz/writes'];
   return [...own, ...names.filter((name) => name !== '/index.html'), ...methods.map(pathOf)];

@@ -8,6 +8,7 @@ const typeTexts: readonly (readonly [CellType | undefined, string])[] = [
   ['number', 'as number'],
   ['boolean', 'as yes or no'],
   ['list', 'as list'],
+  ['json', 'as JSON'],
 ];
 
 export interface ColumnTypeSelectProps {

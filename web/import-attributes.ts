@@ -86,7 +86,7 @@ const otherTypes = {
   boolean: { name: '“Yes” or “No”', example: 'yes', advice: 'Write yes or no.' },
   date: { name: 'a date', example: '2026-02-28', advice: 'Write dates as 2026-02-28.' },
   list: { name: 'a list', example: '["first","second"]', advice: 'Write lists as ["first","second"].' },
-  json: { name: 'JSON', example: undefined, advice: undefined },
+  json: { name: 'JSON', example: undefined, advice: 'Write JSON as {"key":"value"}.' },
 } as const satisfies Partial<Record<AttributeType, object>>;
 type OtherType = keyof typeof otherTypes;
 
@@ -97,9 +97,7 @@ function otherTypeOf(known: KnownAttributes, key: string): OtherType | undefined
 
 /** The type to which an import converts the cells of a column for an attribute of this type, unless the user chooses another. */
 function cellTypeOf(type: AttributeType | undefined): CellType | undefined {
-  // On the page, a list of other values than texts is JSON.
-  if (type === 'json') return 'list';
-  return type === 'number' || type === 'boolean' || type === 'list' ? type : undefined;
+  return type === 'number' || type === 'boolean' || type === 'list' || type === 'json' ? type : undefined;
 }
 
 /** The key of the attribute that a field is, or undefined. */
@@ -175,7 +173,7 @@ export function cellNoteOf(
   }
   const { type, isTypeOfOthers } = expected;
   const strays = filled.filter((cell) => isStray(valueOfCell(cell, cellType), type));
-  if (strays.length > 0 || (type === 'json' && filled.length === 0)) {
+  if (strays.length > 0) {
     const some = strays.length < filled.length ? 'Some cells are imported as text' : 'Imported as text';
     const why = isTypeOfOthers ? 'but other users have' : 'because they are not';
     return { text: `${some}, ${why} ${otherTypes[type].name}.`, isStray: true };
@@ -235,10 +233,7 @@ export function describeStray({ type, isTypeOfOthers }: StrayTexts): string {
 export function adviceFor(strayTexts: readonly StrayTexts[]): string {
   const all = strayTexts.filter(({ isTextChosen }) => !isTextChosen);
   const chosen = all.length < strayTexts.length ? ['To change the type of a column, go back.'] : [];
-  const advice = all.map(({ key, type }) => {
-    const inJson = `Write JSON in a column “attributes”, such as ${JSON.stringify({ [key]: {} })}.`;
-    return [type, otherTypes[type].advice ?? inJson] as const;
-  });
+  const advice = all.map(({ type }) => [type, otherTypes[type].advice] as const);
   // A cell would have been converted.
   const isQuoted = all.some(({ type, firstText }) => valueOfCell(firstText, cellTypeOf(type)) !== firstText);
   const quotes = isQuoted ? ['In JSON, write numbers, true, false and lists without quotes around them.'] : [];
@@ -253,7 +248,7 @@ export async function readTemplate(directory: Directory): Promise<string> {
 /** A CSV file with the columns of an import and one example row. It contains no values of users. */
 export function templateOf(known: KnownAttributes): string {
   const isColumn = (key: string) => matchHeader([attributePrefix + key])[0]?.field === attributePrefix + key;
-  // A cell of a column for one attribute cannot be an object.
+  // Hardly anybody writes JSON in a spreadsheet.
   const keys = [...known.keys()].filter((key) => known.get(key) !== 'json' && isColumn(key)).slice(0, templateKeysMax);
   const header = ['first_name', 'last_name', 'email', ...keys.map((key) => attributePrefix + key)];
   const cells = ['Ada', 'Lovelace', 'ada.lovelace@example.com', ...keys.map((key) => exampleOf(known, key))];

@@ -38,7 +38,7 @@ function StoredValue({ column: { field, type }, cell }: { column: Column; cell: 
     );
   }
   if (typeof value === 'boolean') return <>{value ? 'Yes' : 'No'}</>;
-  if (!Array.isArray(value)) return <>{String(value)}</>;
+  if (!Array.isArray(value)) return <>{typeof value === 'object' ? JSON.stringify(value) : String(value)}</>;
   if (value.length === 0) return <i>empty list</i>;
   return <>{value.map((item) => (typeof item === 'string' ? item : JSON.stringify(item))).join(', ')}</>;
 }

@@ -62,6 +62,7 @@ export function UserPanel(props: UserPanelProps) {
   useUnsavedGuard(isDirty, () => discard.ask(onClose));
   useLeaveGuard(leaveGuard, isDirty, isBusy, discard.ask);
   useStepFocus(bodyRef, form.failedSaves, failure, view);
+  useNoEdits(bodyRef, isBusy);
 
   const close = () => {
     if (isBusy) return;
@@ -145,6 +146,21 @@ export function UserPanel(props: UserPanelProps) {
       </div>
     </Panel>
   );
+}
+
+/** Edits while the panel saves would be lost. A disabled field would lose the focus. The styles keep the pointer away. */
+function useNoEdits(bodyRef: RefObject<HTMLDivElement | null>, isBusy: boolean): void {
+  useLayoutEffect(() => {
+    const body = bodyRef.current;
+    if (!isBusy || body === null) return;
+    const prevent = (event: Event) => {
+      if (!(event instanceof KeyboardEvent) || (event.key !== 'Tab' && event.key !== 'Escape')) event.preventDefault();
+    };
+    for (const type of ['beforeinput', 'keydown']) body.addEventListener(type, prevent);
+    return () => {
+      for (const type of ['beforeinput', 'keydown']) body.removeEventListener(type, prevent);
+    };
+  }, [isBusy]);
 }
 
 /** The state of the panel, and the steps from one view to another. */

@@ -4,9 +4,10 @@
  * The web page imports this file, so it must not import Node modules.
  */
 import { isExactNumber } from '../json.js';
-import { hasInfinity, readJson } from './read-json.js';
+import { hasInfinity, isObject, readJson } from './read-json.js';
 
-export type CellType = 'number' | 'boolean' | 'list';
+/** `json` is an object or a list. A list of other values than texts is JSON on the page. */
+export type CellType = 'number' | 'boolean' | 'list' | 'json';
 
 const jsonNumber = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
 const booleans: ReadonlyMap<string, boolean> = new Map([
@@ -30,6 +31,10 @@ export function valueOfCell(text: string, type: CellType | undefined): unknown {
     case 'list': {
       const value = readJson(text);
       return Array.isArray(value) && !hasInfinity(value) ? value : text;
+    }
+    case 'json': {
+      const value = readJson(text);
+      return (Array.isArray(value) || isObject(value)) && !hasInfinity(value) ? value : text;
     }
   }
 }

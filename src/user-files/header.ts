@@ -24,12 +24,13 @@ export const requiredFields: readonly string[] = textFields
 
 /**
  * Names of the fields in other systems: Google Workspace (`First Name [Required]`), Microsoft Entra ID (`givenName`,
- * `mail`), LDAP (`sn`), Okta (`Primary email`), Outlook (`E-mail Address`), SCIM (`name.familyName`). `login` and
- * `userPrincipalName` are missing on purpose: they look like email addresses but often receive no mail.
+ * `mail`), LDAP (`sn`), Okta (`Primary email`), Outlook (`E-mail Address`, and in German `Vorname`), SCIM
+ * (`name.familyName`). `login` and `userPrincipalName` are missing on purpose: they look like email addresses but often
+ * receive no mail.
  */
 const otherNames: Readonly<Record<string, readonly string[]>> = {
-  first_name: ['givenname', 'forename', 'firstnames', 'fname', 'namegivenname', 'userfirstname'],
-  last_name: ['surname', 'familyname', 'lname', 'sn', 'namefamilyname', 'userlastname'],
+  first_name: ['givenname', 'forename', 'firstnames', 'fname', 'namegivenname', 'userfirstname', 'vorname', 'prénom'],
+  last_name: ['surname', 'familyname', 'lname', 'sn', 'namefamilyname', 'userlastname', 'nachname', 'familienname'],
   email: [
     'mail',
     'emailaddress',

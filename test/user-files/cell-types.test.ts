@@ -17,6 +17,8 @@ it.each([
   ['list', '[]', []],
   ['list', '["a",1,[null]]', ['a', 1, [null]]],
   ['list', '["\\"", "é"]', ['"', 'é']],
+  ['json', '{"city":"Berlin","floors":[1,{"a":null}]}', { city: 'Berlin', floors: [1, { a: null }] }],
+  ['json', ' [1,2] ', [1, 2]],
 ] as const)('as a %s, %j becomes %j', (type, text, value) => {
   expect(valueOfCell(text, type)).toEqual(value);
 });
@@ -26,7 +28,8 @@ it.each([
   ['number', ['1e400', '9007199254740993', '9.007199254740993e15', ' ']],
   ['boolean', ['1', '0', 'y', 'on', 'null', 'yes, no', '"true"']],
   ['list', ['a', 'a,b', '{}', '"a"', '[a]', '["a"', 'null', '["\\ud800"]', '[1e400]', '[9007199254740993]']],
-  [undefined, ['3', 'true', '[]']],
+  ['json', ['a', '"a"', '3', 'true', 'null', '{', '{a:1}', '{"a":1e400}', '{"a":"\\ud800"}', '{} {}']],
+  [undefined, ['3', 'true', '[]', '{}']],
 ] as const)('as a %s, each of %j stays the text that it is', (type, texts) => {
   for (const text of texts) expect(valueOfCell(text, type)).toBe(text);
 });

@@ -101,7 +101,8 @@ describe('the cells of a column for an attribute', () => {
     ['floor', ['']],
     ['remote', ['true', 'No']],
     ['skills', ['["go"]', '[]']],
-    ['address', ['[1,2]']],
+    ['address', ['[1,2]', '{"city":"Berlin"}', '']],
+    ['address', ['']],
     ['start-date', ['', '']],
     ['homepage', ['none']],
     ['new', ['3']],
@@ -115,8 +116,7 @@ describe('the cells of a column for an attribute', () => {
     ['floor', ['n/a', ''], 'Imported as text, but other users have a number.', true],
     ['remote', ['maybe'], 'Imported as text, but other users have “Yes” or “No”.', true],
     ['skills', ['go, rust'], 'Imported as text, but other users have a list.', true],
-    ['address', ['{}'], 'Imported as text, but other users have JSON.', true],
-    ['address', [''], 'Imported as text, but other users have JSON.', true],
+    ['address', ['Berlin'], 'Imported as text, but other users have JSON.', true],
     ['start-date', ['2026-02-28', ''], 'Imported as a date.', false],
     ['start-date', ['2026-02-28', '28.2.2026'], 'Some cells are imported as text, but other users have a date.', true],
   ])('for %s: %j', (key, cells, text, isStray) => {
@@ -139,7 +139,7 @@ describe('the cells of a column for an attribute', () => {
 it('a column gets the type that other users have', () => {
   const header = ['email', 'attributes.floor', 'Remote', 'attributes.skills', 'attributes.address', 'attributes.new'];
   const columns = withTypes(withKnownKeys(matchHeader(header), known), known);
-  expect(columns.map(({ type }) => type)).toEqual([undefined, 'number', 'boolean', 'list', 'list', undefined]);
+  expect(columns.map(({ type }) => type)).toEqual([undefined, 'number', 'boolean', 'list', 'json', undefined]);
   expect(withTypes(matchHeader(['attributes.start-date', 'attributes.toString']), known)).toEqual(
     matchHeader(['attributes.start-date', 'attributes.toString']),
   );
@@ -172,7 +172,7 @@ describe('texts where other users have another type', () => {
       'Write dates as 2026-02-28. Write numbers as 3 or 1234.5. In JSON, write numbers, true, false and lists without quotes around them.',
     );
     found.add(6, { address: 'here', floor: 'ground' });
-    expect(adviceFor(found.list())).toContain('Write JSON in a column “attributes”, such as {"address":{}}.');
+    expect(adviceFor(found.list())).toContain('Write JSON as {"key":"value"}.');
     expect(adviceFor(found.list().filter(({ type }) => type === 'date'))).toBe('Write dates as 2026-02-28.');
   });
 

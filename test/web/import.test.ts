@@ -338,7 +338,15 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     });
 
     it('change nothing if they are imported as they are, also with a column for each attribute', async () => {
-      const attributes = { level: 3, share: -0.25, remote: true, skills: ['a, "b"', 'c'], sizes: [1, [2]], team: '7' };
+      const attributes = {
+        level: 3,
+        share: -0.25,
+        remote: true,
+        skills: ['a, "b"', 'c'],
+        sizes: [1, [2]],
+        team: '7',
+        home: { city: 'Łódź' },
+      };
       const others = (from: number, count: number) =>
         Array.from({ length: count }, (_, at) => ({ firstName: 'New', email: `new${from + at}@example.com` }));
       await site.app.client.importAllUsers(others(0, 120));
@@ -366,7 +374,7 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
       await dialog(page).getByLabel('If an email is taken').selectOption('Update the user who has the email');
       const types = dialog(page).locator('.column-type');
       expect(await types.evaluateAll((all) => all.map((select) => (select as HTMLSelectElement).value).sort())).toEqual(
-        ['', 'boolean', 'list', 'list', 'number', 'number'],
+        ['', 'boolean', 'json', 'json', 'list', 'number', 'number'],
       );
       await button(page, 'Check').click();
       await dialog(page).getByText('All rows can be imported.').waitFor();

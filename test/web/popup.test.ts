@@ -59,9 +59,10 @@ describe.skipIf(browserMissing !== undefined)('a panel below a button', () => {
       await page.locator('.brand').click();
       await panel.waitFor({ state: 'detached' });
       await show();
-      await page.getByRole('searchbox').focus();
+      const search = page.getByRole('searchbox', { name: 'Search by name or email' });
+      await search.focus();
       await panel.waitFor({ state: 'detached' });
-      await expectFocus(page.getByRole('searchbox'));
+      await expectFocus(search);
       expectNoFaults();
     },
   );

@@ -704,6 +704,26 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     expectNoFaults();
   });
 
+  it('takes no text while it saves, because the text would be lost', async () => {
+    const { id = '' } = await create({ email: 'saving@example.com' });
+    const { page, expectNoFaults } = await edit(id);
+    const held = Promise.withResolvers<void>();
+    await page.route('**/UpdateUser', async (route) => {
+      await held.promise;
+      await route.continue();
+    });
+    await field(page, 'Last name').fill('King');
+    await page.keyboard.press('Control+Enter');
+    await button(page, 'Saving…').waitFor();
+    await page.keyboard.type('XYZ');
+    await page.keyboard.insertText('XYZ');
+    expect(await field(page, 'Last name').inputValue()).toBe('King');
+    held.resolve();
+    await panel(page).getByRole('heading', { name: 'Ada King' }).waitFor();
+    expect((await read(id))?.lastName).toBe('King');
+    expectNoFaults();
+  });
+
   it('detects that an update succeeded if its answer was lost', async () => {
     const { id } = await create();
     const { page } = await edit(id);

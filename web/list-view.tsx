@@ -49,7 +49,7 @@ export function ListView(props: ListViewProps) {
   const [ownSettings] = useState(createGridSettings);
   const settings = useViewSettings(ownSettings, route, go);
   const isCards = useMedia('(max-width: 639px)');
-  const defaults = useColumnDefaults(list, isCards);
+  const defaults = useColumnDefaults(list, isCards, settings);
   const search = useRef<HTMLInputElement>(null);
   const focusGrid = useRef<(row?: number) => void>(undefined);
   const filterByColumn = useRef<(columnId: string) => void>(undefined);

@@ -2,6 +2,7 @@
 import { useEffect, useMemo, useRef } from 'preact/hooks';
 import type { User } from '../generated/users/v1/user.js';
 import { defaultCardColumns, keysOf } from './columns.js';
+import type { GridSettings } from './grid-settings.js';
 import { selectsAll } from './list-query.js';
 import { readSampledUsers } from './sampled-users.js';
 import type { UserList } from './user-list.js';
@@ -29,8 +30,8 @@ interface Sample {
  * They stay the same once some user has attributes, so that no column moves. Only the first list of all users replaces those
  * of a search, whose few users may have other attributes than most.
  */
-export function useColumnDefaults(list: UserList, isCards: boolean): ColumnDefaults {
-  const remembered = useRememberedKeys(list);
+export function useColumnDefaults(list: UserList, isCards: boolean, { look }: GridSettings): ColumnDefaults {
+  const remembered = useRememberedKeys(list, look.columns === undefined && !isCards);
   const sample = useRef<Sample>({ of: '', isOfAll: false, users: [], keys: [] });
   const isOfAll = selectsAll(list.query);
   const of = `${list.generation} ${list.rows} ${isOfAll}`;
@@ -50,15 +51,15 @@ const rememberedMax = 50;
 const sampleAfterMs = 2_000;
 
 /**
- * Returns the keys from the sample that an earlier visit of the same caller read, and reads a sample for the next visit.
- * Without it, the columns would be other ones after each import, and other ones for each filter.
+ * Returns the keys from the sample that an earlier visit of the same caller read, and reads a sample for the next visit if
+ * the columns `areAutomatic`. Without it, the columns would be other ones after each import, and other ones for each filter.
  */
-function useRememberedKeys(list: UserList): readonly string[] {
+function useRememberedKeys(list: UserList, areAutomatic: boolean): readonly string[] {
   const { actor } = list.directory.caller;
   const remembered = useMemo(() => readRemembered(actor), [actor]);
-  const hasRows = list.generation > 0;
+  const isNeeded = areAutomatic && list.generation > 0;
   useEffect(() => {
-    if (!hasRows) return;
+    if (!isNeeded) return;
     const controller = new AbortController();
     const timer = setTimeout(async () => {
       try {
@@ -72,7 +73,7 @@ function useRememberedKeys(list: UserList): readonly string[] {
       clearTimeout(timer);
       controller.abort();
     };
-  }, [list.directory, hasRows, actor]);
+  }, [list.directory, isNeeded, actor]);
   return remembered;
 }
 

@@ -11,7 +11,7 @@ import {
   readAttributes,
   withChosenType,
 } from './attributes.js';
-import { BulkResult, BulkRunning, StopButton } from './bulk-report.js';
+import { BulkResult, BulkRunning } from './bulk-report.js';
 import { type BulkFailure, type BulkReport, runBulk } from './bulk-run.js';
 import { type BulkTarget, describeTarget, readTarget, targetOfIds, usersText } from './bulk-target.js';
 import { changedText, changeText } from './bulk-texts.js';
@@ -19,6 +19,7 @@ import { type AttributeChange, type Changed, writeAttribute } from './bulk-write
 import { Dialog } from './dialog.js';
 import type { Directory } from './directory.js';
 import { showInvalid } from './show-invalid.js';
+import { StopButton } from './stop-button.js';
 import { isPlainEnter } from './suggested-text.js';
 import { closeToast, PartlyUndone, showToast, undoToast } from './toasts.js';
 import { useAttributeTypes } from './use-attribute-types.js';

@@ -1,7 +1,7 @@
 /** Deletes many users, after the user of the page has typed how many. */
 import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { BulkDialogProps } from './bulk-attribute.js';
-import { BulkResult, BulkRunning, StopButton } from './bulk-report.js';
+import { BulkResult, BulkRunning } from './bulk-report.js';
 import { runBulk } from './bulk-run.js';
 import { describeTarget, type KnownUser, readEtags, usersText } from './bulk-target.js';
 import { deleteKnown } from './bulk-writes.js';
@@ -9,6 +9,7 @@ import { Dialog } from './dialog.js';
 import type { Directory } from './directory.js';
 import { formatCount } from './format.js';
 import { describeFailure } from './save-user.js';
+import { StopButton } from './stop-button.js';
 import { showToast } from './toasts.js';
 import { useBulk } from './use-bulk.js';
 

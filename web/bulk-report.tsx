@@ -40,15 +40,6 @@ export function BulkRunning({
   );
 }
 
-export function StopButton({ isStopping, onStop }: { isStopping: boolean; onStop(): void }) {
-  return (
-    // At the start, so that a double click does not continue: the report has that button at the end.
-    <button type="button" class="button start" aria-disabled={isStopping} onClick={onStop}>
-      {isStopping ? 'Stopping…' : 'Stop'}
-    </button>
-  );
-}
-
 export interface BulkResultProps {
   readonly report: BulkReport;
   /** Such as “deleted”. */

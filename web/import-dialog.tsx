@@ -16,6 +16,7 @@ import type { OnTaken } from './import-messages.js';
 import { ImportPreview } from './import-preview.js';
 import { ImportCheck, ImportChecking, ImportResult, ImportRunning } from './import-report.js';
 import { rejectedFileOf } from './import-users.js';
+import { StopButton } from './stop-button.js';
 import { useUnsavedGuard } from './unsaved-guard.js';
 import { corrected, type ImportStep, type ReportStep, useImport } from './use-import.js';
 
@@ -168,12 +169,7 @@ function Buttons({ steps, isBlocked, mayCheck, onClose, onDownloaded, children }
   const { step } = steps;
   switch (step.kind) {
     case 'running':
-      return (
-        // At the start, so that a double click does not continue: the report has that button at the end.
-        <button type="button" class="button start" aria-disabled={steps.isStopping} onClick={steps.stop}>
-          {steps.isStopping ? 'Stopping…' : 'Stop'}
-        </button>
-      );
+      return <StopButton isStopping={steps.isStopping} onStop={steps.stop} />;
     case 'report':
       return (
         <ReportButtons

@@ -156,10 +156,9 @@ function useNoEdits(bodyRef: RefObject<HTMLDivElement | null>, isBusy: boolean):
     const prevent = (event: Event) => {
       if (!(event instanceof KeyboardEvent) || (event.key !== 'Tab' && event.key !== 'Escape')) event.preventDefault();
     };
-    for (const type of ['beforeinput', 'keydown']) body.addEventListener(type, prevent);
-    return () => {
-      for (const type of ['beforeinput', 'keydown']) body.removeEventListener(type, prevent);
-    };
+    const controller = new AbortController();
+    for (const type of ['beforeinput', 'keydown']) body.addEventListener(type, prevent, controller);
+    return () => controller.abort();
   }, [isBusy]);
 }
 

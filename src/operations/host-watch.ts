@@ -47,14 +47,8 @@ export function watchHosts({ hosts, origin, log, everyMs = 10_000 }: HostWatchOp
     // By run, because two names may lead to one server.
     const primaries = new Map<string, string>();
     for (const [index, state] of states.entries()) {
-      if (
-        state === undefined ||
-        state.isStandby ||
-        state.isReadOnly ||
-        !isOf(origin, state) ||
-        primaries.has(state.run)
-      )
-        continue;
+      const acceptsWrites = state !== undefined && !state.isStandby && !state.isReadOnly && isOf(origin, state);
+      if (!acceptsWrites || primaries.has(state.run)) continue;
       primaries.set(state.run, `${hosts[index]?.name} (timeline ${timelineOf(state.logPosition)})`);
     }
     count = primaries.size;

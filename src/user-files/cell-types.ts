@@ -28,13 +28,11 @@ export function valueOfCell(text: string, type: CellType | undefined): unknown {
     }
     case 'boolean':
       return booleans.get(text.trim().toLowerCase()) ?? text;
-    case 'list': {
-      const value = readJson(text);
-      return Array.isArray(value) && !hasInfinity(value) ? value : text;
-    }
+    case 'list':
     case 'json': {
       const value = readJson(text);
-      return (Array.isArray(value) || isObject(value)) && !hasInfinity(value) ? value : text;
+      const hasType = Array.isArray(value) || (type === 'json' && isObject(value));
+      return hasType && !hasInfinity(value) ? value : text;
     }
   }
 }

@@ -12,7 +12,7 @@ export interface SplitName {
   readonly lastName: string;
 }
 
-// These follow a comma, but are no first names.
+// Titles and suffixes that may stand after a comma.
 const suffix = /^(?:jr|sr|ii|iii|iv|ph\.? ?d|m\.d|mba|esq)\.?$/i;
 // Names in these scripts begin with the family name.
 const familyFirst = /^[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}ー・\s]+$/u;

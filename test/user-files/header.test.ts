@@ -13,9 +13,20 @@ describe('a column is known', () => {
     ],
     [
       'first_name',
-      ['Given name', 'givenName', 'Forename', 'First Name [Required]', 'First name (required)', 'name.givenName'],
+      [
+        'Given name',
+        'givenName',
+        'Forename',
+        'First Name [Required]',
+        'First name (required)',
+        'name.givenName',
+        'Vorname',
+      ],
     ],
-    ['last_name', ['Last Name', 'lastName', 'Surname', 'sn', 'Family name', 'Last Name [Required]', 'name.familyName']],
+    [
+      'last_name',
+      ['Last Name', 'lastName', 'Surname', 'sn', 'Family name', 'Last Name [Required]', 'name.familyName', 'Nachname'],
+    ],
     ['email', ['Email', 'E-mail', 'EMAIL', 'E-Mail Address', 'Email address', 'Mail', 'Primary email', 'primaryEmail']],
     ['email', ['Email Address [Required]', 'E-mail 1 - Value', 'EmailAddress', 'emails.value']],
     ['profile_image_url', ['Profile Image URL', 'profileImageUrl', 'Image URL', 'Photo URL', 'avatar_url']],

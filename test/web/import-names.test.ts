@@ -20,7 +20,8 @@ describe('the column of whole names', () => {
   it('is not guessed if other columns are names, or if its cells are single words', () => {
     expect(fields(['First name', 'Full name'])).toEqual(['first_name', '']);
     expect(fields(['Name', 'Surname'], ['Ada', 'King'])).toEqual(['', 'last_name']);
-    expect(fields(['Vorname', 'Name'], ['Ada', 'King'], ['Eva', 'von Berg'])).toEqual(['', '']);
+    expect(fields(['Vorname', 'Name'], ['Ada', 'King'], ['Eva', 'von Berg'])).toEqual(['first_name', '']);
+    expect(fields(['Etunimi', 'Name'], ['Ada', 'King'], ['Eva', 'von Berg'])).toEqual(['', '']);
     expect(fields(['Name'])).toEqual(['']);
     expect(fields(['User name', 'Company name'], ['Ada King', 'Acme Ltd'])).toEqual(['', '']);
   });

@@ -34,6 +34,23 @@ it.each([
   for (const text of texts) expect(valueOfCell(text, type)).toBe(text);
 });
 
+it.each(['list', 'json'] as const)('as a %s, JSON that is nested far too deeply stays text', (type) => {
+  for (const [start, end] of [
+    ['[', ']'],
+    ['{"a":', '}'],
+    ['{"\\n":', '}'],
+  ] as const) {
+    for (const levels of [5_000, 100_000]) {
+      const text = `[${start.repeat(levels)}0${end.repeat(levels)}]`;
+      expect(valueOfCell(text, type)).toBe(text);
+    }
+  }
+  const [attributes] = matchHeader(['attributes']);
+  if (attributes === undefined) throw new Error('the column is missing');
+  const draft = draftOf([`{"a":${'['.repeat(5_000)}${']'.repeat(5_000)}}`], targetsOf([attributes]));
+  expect(draft.problem?.field).toBe('attributes');
+});
+
 it('only columns with a type are converted', () => {
   const [email, level, team] = matchHeader(['email', 'attributes.level', 'attributes.team']);
   if (email === undefined || level === undefined || team === undefined) throw new Error('a column is missing');

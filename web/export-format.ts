@@ -1,7 +1,7 @@
 /** The formats of an export, and its columns: fields of a user by their paths, and attributes as attributes.KEY. */
 import type { User } from '../generated/users/v1/user.js';
 import { userFields } from '../src/fields.js';
-import { exportCells, exportColumns } from '../src/user-files/columns.js';
+import { exportCells, exportColumns, withApostrophe } from '../src/user-files/columns.js';
 import { formatLine } from './csv-line.js';
 
 export type ExportFormat = 'csv' | 'excel' | 'json';
@@ -41,7 +41,7 @@ function cellsOf(user: User, columns: readonly string[]): string[] {
     const key = attributeKeyOf(column);
     if (key === undefined) return cells[exportColumns.indexOf(column)] ?? '';
     const value: unknown = Object.hasOwn(user.attributes ?? {}, key) ? user.attributes?.[key] : undefined;
-    return value === undefined || typeof value === 'string' ? (value ?? '') : JSON.stringify(value);
+    return value === undefined || typeof value === 'string' ? withApostrophe(value ?? '') : JSON.stringify(value);
   });
 }
 

@@ -31,7 +31,8 @@ All users come from one snapshot, in the order of their ids. NDJSON has one user
 the columns
   ${exportColumns.join(', ')},
 with attributes as JSON. Both formats can be imported. Cells are written unchanged: a spreadsheet may read a cell that begins
-with =, +, - or @ as a formula, so let it import such columns as text.
+with =, +, - or @ as a formula, so let it import such columns as text. Only a text such as '=1 gets a second apostrophe,
+because an import removes the apostrophe that spreadsheets need before =, +, - or @.
 
 An existing FILE is overwritten. FILE.resume exists while FILE is incomplete. After an interruption, --resume continues
 from a new snapshot. At the end, the command prints a token to the standard error output, or writes it to the file of

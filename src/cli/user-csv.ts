@@ -1,8 +1,7 @@
 /**
  * Reads and writes users as CSV (RFC 4180, with a header).
  *
- * Importing an export must create the same users, byte for byte. Therefore cells that look like spreadsheet formulas
- * are not escaped.
+ * Importing an export must create the same users, byte for byte. Cells that look like spreadsheet formulas are not escaped.
  */
 import { stringify } from 'csv-stringify/sync';
 import type { User } from '../client/index.js';

@@ -134,13 +134,26 @@ export function createUserDraft() {
   };
 }
 
+/** Adds an apostrophe that the import removes, so that importing an export creates the same text. */
+export function withApostrophe(cell: string): string {
+  return quotedFormula.test(cell) ? `'${cell}` : cell;
+}
+
+// Spreadsheets run a cell that begins with one of these characters as a formula, unless an apostrophe is before it.
+const quotedFormula = /^'+[=+\-@\t\r]/;
+
+/** Removes the apostrophe that an export, or another program, has put before a text that looks like a formula. */
+export function withoutApostrophe(cell: string): string {
+  return quotedFormula.test(cell) ? cell.slice(1) : cell;
+}
+
 /** The cells of a user in an export. JSON escapes control characters in attributes. Other fields cannot have any. */
 export function exportCells(user: User): string[] {
   return userFields.map(({ name }) => {
     const value = user[name];
     if (value === undefined) return '';
     if (value instanceof Date) return value.toISOString();
-    return typeof value === 'string' ? value : safeJson(value);
+    return typeof value === 'string' ? withApostrophe(value) : safeJson(value);
   });
 }
 
@@ -156,6 +169,6 @@ export function draftOf(cells: readonly string[], targets: readonly Target[]): D
     return { problem: { field: '', reason: 'INVALID_ROW', message } };
   }
   const draft = createUserDraft();
-  for (const [index, cell] of cells.entries()) draft.setText(targets[index], cell);
+  for (const [index, cell] of cells.entries()) draft.setText(targets[index], withoutApostrophe(cell));
   return draft.finish();
 }

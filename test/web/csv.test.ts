@@ -176,7 +176,7 @@ it('offers encodings that exist, by their standard names', () => {
 });
 
 describe('the written file', () => {
-  const text = fc.string({ unit: fc.constantFrom('a', 'é', '😀', ' ', ',', '"', '=', '@', '\u202e') });
+  const text = fc.string({ unit: fc.constantFrom('a', 'é', '😀', ' ', ',', '"', "'", '=', '@', '\u202e') });
 
   it('has the bytes of roster export', () => {
     expect(exportFile().header).toBe(headerOfCli);
@@ -194,6 +194,29 @@ describe('the written file', () => {
         expect(exportFile().format(messages)).toBe(formatAsCli(messages));
       }),
     );
+  });
+
+  it.each(['csv', 'excel'] as const)('in the format %s can be imported with the same texts', async (format) => {
+    const columns = ['first_name', 'attributes.team'];
+    const formula = fc.string({ unit: fc.constantFrom("'", '=', '+', '-', '@', '\t', '\r', '1', ' ') });
+    await fc.assert(
+      fc.asyncProperty(formula, formula, async (name, team) => {
+        const user = User.fromPartial({ firstName: name.trim(), attributes: { team, x: '=1' } });
+        const file = createExportFile(format, columns);
+        const text = file.header.replace('\ufeff', '') + file.format([user]);
+        const attributes = team === '' ? undefined : { team };
+        const { rows } = await readHere(`${text}last,'=2\n`, 100);
+        const isBlank = `${name}${team}`.trim() === '';
+        expect(rows).toMatchObject([
+          ...(isBlank
+            ? []
+            : [{ user: { ...(name.trim() !== '' && { firstName: name.trim() }), ...(attributes && { attributes }) } }]),
+          { user: { firstName: 'last', attributes: { team: '=2' } } },
+        ]);
+      }),
+    );
+    const odd = User.fromPartial({ firstName: "'=1", attributes: { team: '-5' } });
+    expect(createExportFile(format, columns).format([odd])).toBe(format === 'csv' ? "''=1,-5\n" : "''=1,'-5\n");
   });
 
   it('of rejected rows starts with the columns of the error, only once', () => {

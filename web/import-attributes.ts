@@ -2,7 +2,8 @@
  * Compares the attributes of a file with those of the directory: finds the key that a column means and guesses the type of its
  * cells, counts the values that become text although they should have another type, and writes a template.
  */
-import { type CellType, valueOfCell } from '../src/user-files/cell-types.js';
+import { unknownStyle } from '../src/user-files/cell-style.js';
+import { type CellKind, type CellType, kindOf, valueOfCell } from '../src/user-files/cell-types.js';
 import { type Column, matchHeader } from '../src/user-files/header.js';
 import { type AttributeType, isSameName } from './attributes.js';
 import { formatLine } from './csv-line.js';
@@ -87,17 +88,11 @@ const otherTypes = {
   date: { name: 'a date', example: '2026-02-28', advice: 'Write dates as 2026-02-28.' },
   list: { name: 'a list', example: '["first","second"]', advice: 'Write lists as ["first","second"].' },
   json: { name: 'JSON', example: undefined, advice: 'Write JSON as {"key":"value"}.' },
-} as const satisfies Partial<Record<AttributeType, object>>;
-type OtherType = keyof typeof otherTypes;
+} as const satisfies Record<CellKind & AttributeType, object>;
 
-function otherTypeOf(known: KnownAttributes, key: string): OtherType | undefined {
+function otherTypeOf(known: KnownAttributes, key: string): CellKind | undefined {
   const type = known.get(key);
-  return type !== undefined && Object.hasOwn(otherTypes, type) ? (type as OtherType) : undefined;
-}
-
-/** The type to which an import converts the cells of a column for an attribute of this type, unless the user chooses another. */
-function cellTypeOf(type: AttributeType | undefined): CellType | undefined {
-  return type === 'number' || type === 'boolean' || type === 'list' || type === 'json' ? type : undefined;
+  return type !== undefined && Object.hasOwn(otherTypes, type) ? (type as CellKind) : undefined;
 }
 
 /** The key of the attribute that a field is, or undefined. */
@@ -105,15 +100,18 @@ export function keyOf(field: string): string | undefined {
   return field.startsWith(attributePrefix) ? field.slice(attributePrefix.length) : undefined;
 }
 
-/** The type that most other users have in the attribute. */
-function guessType(field: string, known: KnownAttributes): CellType | undefined {
+/** The type that most other users have in the attribute, as the cells write it. Undefined if the user must choose the order of dates. */
+function guessType({ field, style = unknownStyle }: Column, known: KnownAttributes): CellType | undefined {
   const key = keyOf(field);
-  return key === undefined ? undefined : cellTypeOf(known.get(key));
+  const kind = key === undefined ? undefined : otherTypeOf(known, key);
+  if (kind === 'number') return style.number;
+  if (kind === 'date') return style.dates.length === 1 ? style.dates[0] : undefined;
+  return kind;
 }
 
 /** Gives each column for one attribute the type that most other users have. */
 export function withTypes(columns: readonly Column[], known: KnownAttributes): readonly Column[] {
-  return columns.map((column) => withType(column, guessType(column.field, known)));
+  return columns.map((column) => withType(column, guessType(column, known)));
 }
 
 /** Undefined is the type of texts. */
@@ -125,31 +123,31 @@ export function withType(column: Column, type: CellType | undefined): Column {
 
 /** Changes the field of a column. A type that the user chose stays if both fields are attributes. */
 export function withField(column: Column, field: string, known: KnownAttributes): Column {
-  const isChosen = keyOf(column.field) !== undefined && column.type !== guessType(column.field, known);
+  const isChosen = keyOf(column.field) !== undefined && column.type !== guessType(column, known);
   const isKept = isChosen && keyOf(field) !== undefined;
-  return withType({ ...column, field }, isKept ? column.type : guessType(field, known));
+  const changed = { ...column, field };
+  return withType(changed, isKept ? column.type : guessType(changed, known));
 }
 
 /** Whether a value is a text although it should have this type. */
-function isStray(value: unknown, type: OtherType): value is string {
+export function isStray(value: unknown, type: CellKind | undefined): value is string {
   return typeof value === 'string' && !(type === 'date' && isDate(value));
 }
 
 /** A type that the values of an attribute should have, other than text. */
 interface ExpectedType {
-  readonly type: OtherType;
+  readonly type: CellKind;
   /** Whether other users have it. Otherwise the user chose it. */
   readonly isTypeOfOthers: boolean;
-  /** Whether the user chose text although other users have this type. */
+  /** Whether the column is text although other users have this type. */
   readonly isTextChosen: boolean;
 }
 
-/** `cellType` is the type of the column for this attribute. */
-function expectedTypeOf(key: string, cellType: CellType | undefined, known: KnownAttributes): ExpectedType | undefined {
+/** `kind` is the type of the column for this attribute. */
+function expectedTypeOf(key: string, kind: CellKind | undefined, known: KnownAttributes): ExpectedType | undefined {
   const type = otherTypeOf(known, key);
-  const isChosen = cellType !== cellTypeOf(type);
-  if (isChosen && cellType !== undefined) return { type: cellType, isTypeOfOthers: false, isTextChosen: false };
-  return type && { type, isTypeOfOthers: true, isTextChosen: isChosen };
+  if (kind !== undefined && kind !== type) return { type: kind, isTypeOfOthers: false, isTextChosen: false };
+  return type && { type, isTypeOfOthers: true, isTextChosen: kind === undefined };
 }
 
 /** Describes the values that the cells of a column for one attribute become, as far as its first cells show it. */
@@ -167,7 +165,7 @@ export function cellNoteOf(
   known: KnownAttributes,
 ): CellNote | undefined {
   const filled = cells.filter((cell) => cell !== '');
-  const expected = expectedTypeOf(key, cellType, known);
+  const expected = expectedTypeOf(key, kindOf(cellType), known);
   if (expected === undefined) {
     return filled.length > 0 && filled.every(isDate) ? { text: 'Imported as a date.', isStray: false } : undefined;
   }
@@ -181,10 +179,11 @@ export function cellNoteOf(
   if (!isTypeOfOthers && known.has(key)) {
     return { text: `Other users have ${nameOf(otherTypeOf(known, key))} in this attribute.`, isStray: true };
   }
+  if (cellType === 'commaNumber') return { text: 'Read with a decimal comma, as in 1.234,5.', isStray: false };
   return type === 'date' && filled.length > 0 ? { text: 'Imported as a date.', isStray: false } : undefined;
 }
 
-function nameOf(type: OtherType | undefined): string {
+function nameOf(type: CellKind | undefined): string {
   return type === undefined ? 'a text' : otherTypes[type].name;
 }
 
@@ -199,13 +198,13 @@ export interface StrayTexts extends ExpectedType {
 
 export function createStrayTexts(columns: readonly Column[], known: KnownAttributes) {
   // A column of JSON may contain any of the attributes.
-  const cellTypes = new Map([...known].map(([key, type]) => [key, cellTypeOf(type)]));
+  const kinds = new Map([...known.keys()].map((key) => [key, otherTypeOf(known, key)]));
   for (const { field, type } of columns) {
     const key = keyOf(field);
-    if (key !== undefined) cellTypes.set(key, type);
+    if (key !== undefined) kinds.set(key, kindOf(type));
   }
-  const types = [...cellTypes].flatMap(([key, cellType]) => {
-    const expected = expectedTypeOf(key, cellType, known);
+  const types = [...kinds].flatMap(([key, kind]) => {
+    const expected = expectedTypeOf(key, kind, known);
     return expected === undefined ? [] : [{ key, ...expected }];
   });
   const found = new Map<string, StrayTexts>();
@@ -235,7 +234,7 @@ export function adviceFor(strayTexts: readonly StrayTexts[]): string {
   const chosen = all.length < strayTexts.length ? ['To change the type of a column, go back.'] : [];
   const advice = all.map(({ type }) => [type, otherTypes[type].advice] as const);
   // A cell would have been converted.
-  const isQuoted = all.some(({ type, firstText }) => valueOfCell(firstText, cellTypeOf(type)) !== firstText);
+  const isQuoted = all.some(({ type, firstText }) => type !== 'date' && valueOfCell(firstText, type) !== firstText);
   const quotes = isQuoted ? ['In JSON, write numbers, true, false and lists without quotes around them.'] : [];
   // Each type once.
   return [...chosen, ...new Map(advice).values(), ...quotes].join(' ');

@@ -1,4 +1,6 @@
 /** Reads a file before its import, to show its columns and to find its errors before the page sends anything. */
+import { type CellStyle, createCellStyle, unknownStyle } from '../src/user-files/cell-style.js';
+import { withoutApostrophe } from '../src/user-files/columns.js';
 import { openCsv, readRecords } from '../src/user-files/csv.js';
 import { UnreadableFile, WrongEncoding } from '../src/user-files/file-text.js';
 import { fullNameColumn, splitFullName } from '../src/user-files/full-name.js';
@@ -77,10 +79,10 @@ export async function readPreview(
     await refuseBinary(file);
     read = await readSamples(file, 'windows-1252', signal);
   }
-  const { header, samples, rows, fault, delimiter, encodingFound } = read;
+  const { header, samples, styles, rows, fault, delimiter, encodingFound } = read;
   if (header === undefined) throw fault ?? new UnreadableFile('it is empty; its first line must name the columns');
   const guessedText = isGuess ? read.otherLetters : undefined;
-  const matched = withFullName(matchHeader(header), samples);
+  const matched = withStyles(withFullName(matchHeader(header), samples), styles);
   const sampled = await reading;
   const known = new Map([...sampled, ...(await readRare(unknownKeys(matched, sampled)))]);
   const columns = withTypes(withEmail(withKnownKeys(matched, known), samples), known);
@@ -91,6 +93,7 @@ export async function readPreview(
 async function readSamples(file: File, encoding: string | undefined, signal: AbortSignal) {
   const decoded = readText(file, { encoding });
   const samples: (readonly string[])[] = [];
+  const styles: ReturnType<typeof createCellStyle>[] = [];
   let header: readonly string[] | undefined;
   let delimiter = '';
   let rows = 0;
@@ -107,16 +110,35 @@ async function readSamples(file: File, encoding: string | undefined, signal: Abo
     delimiter = csv.delimiter;
     for await (const records of readRecords(csv)) {
       signal.throwIfAborted();
-      for (const { cells } of records) {
-        if (header === undefined) header = cells;
-        else if (++rows <= sampleRowsMax) samples.push(cells);
+      for (const { cells: written } of records) {
+        const cells = written.map(withoutApostrophe);
+        if (header === undefined) {
+          header = written;
+          styles.push(...written.map(createCellStyle));
+          continue;
+        }
+        if (++rows <= sampleRowsMax) samples.push(cells);
+        for (const [index, style] of styles.entries()) style.add(cells[index] ?? '');
       }
     }
   } catch (error) {
     if (!(error instanceof UnreadableFile)) throw error;
     fault = error;
   }
-  return { header, samples, rows, otherLetters, fault, delimiter, encodingFound: decoded.encoding() };
+  return {
+    header,
+    samples,
+    styles: styles.map((style) => style.result()),
+    rows,
+    otherLetters,
+    fault,
+    delimiter,
+    encodingFound: decoded.encoding(),
+  };
+}
+
+function withStyles(columns: readonly Column[], styles: readonly CellStyle[]): readonly Column[] {
+  return columns.map((column, index) => ({ ...column, style: styles[index] ?? unknownStyle }));
 }
 
 function isNotUtf8(fault: UnreadableFile | undefined): boolean {

@@ -1,8 +1,8 @@
 /** Shows a cell of an import's file as its value will be stored. */
-import { valueOfCell } from '../src/user-files/cell-types.js';
+import { kindOf, valueOfCell } from '../src/user-files/cell-types.js';
 import { fullNameColumn, splitFullName } from '../src/user-files/full-name.js';
 import type { Column } from '../src/user-files/header.js';
-import { keyOf } from './import-attributes.js';
+import { isStray, keyOf } from './import-attributes.js';
 
 export function Sample({ column, cell }: { column: Column; cell: string }) {
   return (
@@ -30,7 +30,7 @@ function StoredValue({ column: { field, type }, cell }: { column: Column; cell: 
   }
   if (type === undefined || keyOf(field) === undefined) return <>{cell}</>;
   const value = valueOfCell(cell, type);
-  if (typeof value === 'string') {
+  if (isStray(value, kindOf(type))) {
     return (
       <>
         <span class="stray">{cell}</span> <i>as text</i>

@@ -4,6 +4,7 @@
  * The web page imports this file, so it must not import Node modules.
  */
 import { textFields, writablePaths } from '../fields.js';
+import type { CellStyle } from './cell-style.js';
 import type { CellType } from './cell-types.js';
 import { errorColumns, ignoredFields, type Target, targetOfField } from './columns.js';
 import { fullNameColumn } from './full-name.js';
@@ -16,6 +17,8 @@ export interface Column {
   readonly isIgnored: boolean;
   /** The type of the cells, if the field is attributes.KEY. A cell that does not have it stays text, which is the default. */
   readonly type?: CellType;
+  /** Known if somebody has read the cells. */
+  readonly style?: CellStyle;
 }
 
 export const requiredFields: readonly string[] = textFields

@@ -304,18 +304,19 @@ describe.skipIf(browserMissing !== undefined)('attributes in an import on the pa
     await button(page, 'Check').click();
     await dialog(page).getByText('All rows can be imported, but some values have another type').waitFor();
     expect(await dialog(page).locator('.stray-texts li').allTextContents()).toEqual([
-      'startDate: 2 of 200 rows have a text where other users have a date, such as “n/a” in row 5.',
       'floor: 1 of 200 rows has a text where other users have a number, such as “ground” in row 1.',
       'remote: 1 of 200 rows has a text where other users have “Yes” or “No”, such as “maybe” in row 5.',
+      'startDate: 1 of 200 rows has a text where other users have a date, such as “n/a” in row 5.',
     ]);
     await dialog(page)
-      .getByText('They are imported as text. Write dates as 2026-02-28. Write numbers as 3 or 1234.5. Write yes or no.')
+      .getByText('They are imported as text. Write numbers as 3 or 1234.5. Write yes or no. Write dates as 2026-02-28.')
       .waitFor();
     await expectAccessible();
     await button(page, 'Import 200 users').click();
     await dialog(page).getByText('The import is complete.').waitFor();
     expect(await attributesOf('u4@example.com')).toEqual({ remote: 'maybe', startDate: 'n/a' });
     expect(await attributesOf('u5@example.com')).toEqual({ remote: true });
+    expect(await attributesOf('u6@example.com')).toEqual({ startDate: '2026-02-28' });
     expectNoFaults();
   });
 
@@ -340,12 +341,46 @@ describe.skipIf(browserMissing !== undefined)('attributes in an import on the pa
       'Level: 2 of 3 rows have a text that is not a number, such as “n/a” in row 2.',
     ]);
     await button(page, 'Back').click();
-    expect(await type(page, 'Level').inputValue()).toBe('number');
+    expect(await type(page, 'Level').inputValue()).toBe('pointNumber');
     await button(page, 'Check').click();
     await button(page, 'Import 3 users').click();
     await dialog(page).getByText('The import is complete.').waitFor();
     expect(await attributesOf('ada@example.com')).toEqual({ Level: 7.5, Vegan: false, floor: '5' });
     expect(await attributesOf('bo@example.com')).toEqual({ Level: '007', floor: '7' });
+    expectNoFaults();
+  });
+
+  it('are read as the whole file writes numbers and dates, and the user decides what the file does not', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    const rows = [
+      'Ada,ada@example.com,1.234,01.02.2024,01/02/2024,1',
+      'Eva,eva@example.com,n/a,31.12.2024,,0',
+      'Bo,bo@example.com,5,,,',
+    ];
+    rows.push('Cy,cy@example.com,"1.234,56",,03/04/2024,yes');
+    await choose(page, `first_name,email,Floor,Start date,Seen,Vegan\n${rows.join('\n')}\n`);
+    await button(page, 'Add them as attributes').click();
+    const samples = (row: number) => dialog(page).locator('.columns tbody tr').nth(row).locator('.samples > span');
+    expect(await samples(2).allTextContents()).toEqual(['1234', 'n/a as text', '5']);
+    expect(await samples(3).allTextContents()).toEqual(['2024-02-01', '2024-12-31', 'empty']);
+    expect(await type(page, 'Floor').locator('option:checked').textContent()).toBe('as number');
+    expect(await type(page, 'Start date').locator('option:checked').textContent()).toBe('as date');
+    expect(await type(page, 'Seen').locator('option:checked').textContent()).toBe('as text');
+    await type(page, 'Seen').selectOption('as date (month first)');
+    expect(await samples(4).allTextContents()).toEqual(['2024-01-02', 'empty', 'empty']);
+    await type(page, 'Vegan').selectOption('as yes or no');
+    expect(await samples(5).allTextContents()).toEqual(['Yes', 'No', 'empty']);
+    await expectAccessible();
+    await button(page, 'Check').click();
+    await button(page, 'Import 4 users').click();
+    await dialog(page).getByText('The import is complete.').waitFor();
+    expect(await attributesOf('ada@example.com')).toEqual({
+      floor: 1234,
+      startDate: '2024-02-01',
+      Seen: '2024-01-02',
+      Vegan: true,
+    });
+    expect(await attributesOf('cy@example.com')).toEqual({ floor: 1234.56, Seen: '2024-03-04', Vegan: true });
     expectNoFaults();
   });
 

@@ -1,0 +1,41 @@
+/** Finding out how the cells of a column write numbers and dates. */
+import { expect, it } from 'vitest';
+import { createCellStyle } from '../../src/user-files/cell-style.js';
+
+function styleOf(cells: readonly string[]) {
+  const style = createCellStyle();
+  for (const cell of cells) style.add(cell);
+  return style.result();
+}
+
+it.each([
+  ['commaNumber', ['1.234', '1.234,56']],
+  ['commaNumber', ['1,234', '', 'n/a', '12,5']],
+  ['commaNumber', ['1 234,56']],
+  ['commaNumber', ['1.234.567']],
+  ['pointNumber', ['1,234', '-1,234.5']],
+  ['pointNumber', ['1,234', '7.50']],
+  ['pointNumber', ['1,234,567']],
+  ['number', []],
+  ['number', ['3', '1 234']],
+  ['number', ['1.234', '5.678']],
+  ['number', ['1,234']],
+  ['number', ['1.234,56', '1,234.56']],
+  ['number', ['12,5', '7.50', '1.234']],
+] as const)('numbers are of the type %s if the cells are %j', (type, cells) => {
+  expect(styleOf(cells).number).toBe(type);
+});
+
+it.each([
+  [['dayFirstDate'], ['01.02.2024', '31.12.2024']],
+  [['dayFirstDate'], ['', '13/1/2024', '2024-01-02']],
+  [['monthFirstDate'], ['12/31/2024', '01/02/2024']],
+  [['dayFirstDate'], ['2024-12-31', '31 Dec 2024', '02/02/2024', 'n/a', '99.99.2024']],
+  [['dayFirstDate', 'monthFirstDate'], ['01/02/2024']],
+  [
+    ['dayFirstDate', 'monthFirstDate'],
+    ['12/31/2024', '31/12/2024'],
+  ],
+] as const)('dates are of the types %j if the cells are %j', (types, cells) => {
+  expect(styleOf(cells).dates).toEqual(types);
+});

@@ -20,8 +20,8 @@ export function onDialogShown(listener: Listener): () => void {
 
 export interface DialogProps {
   readonly title: ComponentChildren;
-  /** `wide` is for tables. */
-  readonly size?: 'narrow' | 'wide';
+  /** `wide` is for tables, and `full` for a table that needs all the space there is. */
+  readonly size?: 'narrow' | 'wide' | 'full';
   /** Called if the user wants to close the dialog. */
   onClose(): void;
   /** Called instead of `onClose` for Escape. */

@@ -51,7 +51,7 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
   return (
     <Dialog
       title="Import users"
-      size={step.kind === 'choose' || step.kind === 'reading' ? 'narrow' : 'wide'}
+      size={sizeOf(step)}
       onClose={close}
       onEscape={discard.isAsked ? discard.keep : close}
       onSubmit={() => {
@@ -97,6 +97,11 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
       </div>
     </Dialog>
   );
+}
+
+function sizeOf(step: ImportStep) {
+  if (step.kind === 'choose' || step.kind === 'reading') return 'narrow';
+  return step.kind === 'report' && step.report.rejected > 0 ? 'full' : 'wide';
 }
 
 type Steps = ReturnType<typeof useImport>;

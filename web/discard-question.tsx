@@ -1,15 +1,23 @@
-/** The question whether to discard what the user has typed. */
+/** The question whether to discard what the user has typed, or has not finished. */
 import type { RefObject } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 
 export interface DiscardQuestionProps {
   readonly text: string;
+  readonly keepText?: string;
+  readonly discardText?: string;
   onKeep(): void;
   onDiscard(): void;
 }
 
 /** Replaces the buttons that would leave. */
-export function DiscardQuestion({ text, onKeep, onDiscard }: DiscardQuestionProps) {
+export function DiscardQuestion({
+  text,
+  keepText = 'Keep editing',
+  discardText = 'Discard',
+  onKeep,
+  onDiscard,
+}: DiscardQuestionProps) {
   const ref = useRef<HTMLButtonElement>(null);
   useLayoutEffect(() => ref.current?.focus(), []);
   return (
@@ -18,10 +26,10 @@ export function DiscardQuestion({ text, onKeep, onDiscard }: DiscardQuestionProp
         {text}
       </p>
       <button ref={ref} type="button" class="button" onClick={onKeep}>
-        Keep editing
+        {keepText}
       </button>
       <button type="button" class="button danger" onClick={onDiscard}>
-        Discard
+        {discardText}
       </button>
     </>
   );

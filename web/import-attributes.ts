@@ -180,7 +180,9 @@ export function cellNoteOf(
     return { text: `Other users have ${nameOf(otherTypeOf(known, key))} in this attribute.`, isStray: true };
   }
   if (cellType === 'commaNumber') return { text: 'Read with a decimal comma, as in 1.234,5.', isStray: false };
-  return type === 'date' && filled.length > 0 ? { text: 'Imported as a date.', isStray: false } : undefined;
+  // A column of the type date needs no explanation.
+  const isDates = type === 'date' && cellType === undefined && filled.length > 0;
+  return isDates ? { text: 'Imported as a date.', isStray: false } : undefined;
 }
 
 function nameOf(type: CellKind | undefined): string {

@@ -14,7 +14,7 @@ import { ImportChooser } from './import-chooser.js';
 import { validatePreview } from './import-file.js';
 import type { OnTaken } from './import-messages.js';
 import { ImportPreview } from './import-preview.js';
-import { ImportCheck, ImportChecking, ImportResult, ImportRunning } from './import-report.js';
+import { closingQuestion, ImportCheck, ImportChecking, ImportResult, ImportRunning } from './import-report.js';
 import { rejectedFileOf } from './import-users.js';
 import { StopButton } from './stop-button.js';
 import { useUnsavedGuard } from './unsaved-guard.js';
@@ -40,11 +40,16 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
   }, [step.kind]);
 
   const discard = useDiscardQuestion(bodyRef);
-  const isUnsaved = step.kind === 'report' && step.isUnsaved;
+  const question = step.kind === 'report' ? closingQuestion(step) : undefined;
+  const isUnsaved = question !== undefined;
   useUnsavedGuard(step.kind === 'running' || isUnsaved, () => {
     // During the import, a blocked step back does nothing, because the Stop button ends it and then shows the report.
     if (isUnsaved) discard.ask(onClose);
   });
+  const saved = (change: Partial<ReportStep>) => {
+    discard.cancel();
+    if (step.kind === 'report') steps.setStep({ ...step, ...change });
+  };
 
   const problem = step.kind === 'preview' ? validatePreview(step.preview, onTaken) : undefined;
   const close = step.kind === 'running' ? steps.stop : isUnsaved ? () => discard.ask(onClose) : onClose;
@@ -68,13 +73,15 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
           isBlocked={problem !== undefined}
           mayCheck={mayCheck}
           onClose={close}
-          onDownloaded={() => {
-            discard.cancel();
-            if (step.kind === 'report') steps.setStep({ ...step, isUnsaved: false });
-          }}
+          onDownloaded={() => saved({ isUnsaved: false, isRejectedSaved: true })}
         >
-          {discard.isAsked ? (
-            <DiscardQuestion text="Discard your corrections?" onKeep={discard.keep} onDiscard={discard.confirm} />
+          {discard.isAsked && step.kind === 'report' ? (
+            <DiscardQuestion
+              text={question ?? ''}
+              {...(!step.isUnsaved && { keepText: 'Keep open', discardText: 'Close anyway' })}
+              onKeep={discard.keep}
+              onDiscard={discard.confirm}
+            />
           ) : undefined}
         </Buttons>
       }
@@ -92,7 +99,7 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
             onTakenChange={setOnTaken}
           />
         ) : (
-          <Content step={step} steps={steps} directory={directory} />
+          <Content step={step} steps={steps} directory={directory} onRestSaved={() => saved({ isRestSaved: true })} />
         )}
       </div>
     </Dialog>
@@ -110,9 +117,10 @@ interface ContentProps {
   readonly step: Exclude<ImportStep, { kind: 'preview' }>;
   readonly steps: Pick<Steps, 'choose' | 'setStep'>;
   readonly directory: Directory;
+  onRestSaved(): void;
 }
 
-function Content({ step, steps: { choose, setStep }, directory }: ContentProps) {
+function Content({ step, steps: { choose, setStep }, directory, onRestSaved }: ContentProps) {
   switch (step.kind) {
     case 'choose':
       return (
@@ -149,6 +157,7 @@ function Content({ step, steps: { choose, setStep }, directory }: ContentProps) 
           onCorrected={() => {
             if (!step.isUnsaved) setStep({ ...step, isUnsaved: true });
           }}
+          onRestSaved={onRestSaved}
         />
       );
   }
@@ -166,7 +175,7 @@ interface ButtonsProps {
   onClose(): void;
   /** Called after the download of the rejected rows with their corrections. */
   onDownloaded(): void;
-  /** The question whether to discard the corrections, while it is asked. */
+  /** The question whether to close the dialog, while it is asked. */
   readonly children: ComponentChildren;
 }
 
@@ -248,8 +257,12 @@ function ReportButtons({ step, onDownloaded, onContinue, onClose, children }: Re
   if (report.rejected === 0) {
     return (
       <>
-        {close}
-        {proceed}
+        {children ?? (
+          <>
+            {close}
+            {proceed}
+          </>
+        )}
       </>
     );
   }

@@ -10,7 +10,7 @@ import type { OnTaken } from './import-messages.js';
 import { type ImportReport, unsentFileOf } from './import-users.js';
 import { ProblemText, RejectedRows, type RejectedRowsProps } from './rejected-rows.js';
 import { comparedRowsMax, type RepeatedEmails } from './repeated-emails.js';
-import type { RunStart } from './use-import.js';
+import type { ReportStep, RunStart } from './use-import.js';
 
 export interface ImportCheckingProps {
   readonly fileName: string;
@@ -195,7 +195,12 @@ export function ImportRunning({ fileName, rows, start, progress }: ImportRunning
   );
 }
 
-export function ImportResult(props: RejectedRowsProps) {
+export interface ImportResultProps extends RejectedRowsProps {
+  /** Called after the download of the rows that were not sent. */
+  onRestSaved(): void;
+}
+
+export function ImportResult({ onRestSaved, ...props }: ImportResultProps) {
   const { report } = props;
   const { isWhole, rejected, problem, unclear, unclearRetried, unsent } = report;
   return (
@@ -207,7 +212,7 @@ export function ImportResult(props: RejectedRowsProps) {
       {unclear === undefined ? null : <UnclearRows {...unclear} canContinue={unsent !== undefined} />}
       {unclearRetried === undefined ? null : <UnclearRows {...unclearRetried} canContinue={false} />}
       <Counts counts={countsOf(report)} />
-      {unsent === undefined ? null : <UnsentRows report={report} />}
+      {unsent === undefined ? null : <UnsentRows report={report} onSaved={onRestSaved} />}
       {rejected === 0 ? null : <RejectedRows {...props} />}
     </>
   );
@@ -230,14 +235,14 @@ function UnclearRows({ from, to, canContinue }: UnclearRowsProps) {
   );
 }
 
-function UnsentRows({ report }: { report: ImportReport }) {
-  const { file, rows } = report.source;
-  const left = rows - doneOf(report);
+function UnsentRows({ report, onSaved }: { report: ImportReport; onSaved: () => void }) {
+  const { file } = report.source;
   const [problem, setProblem] = useState('');
   const save = async () => {
     setProblem('');
     try {
       download(await unsentFileOf(report), `${file.name.replace(/\.csv$/i, '')}-rest.csv`);
+      onSaved();
     } catch (error) {
       // The file may have been changed or moved since it was chosen.
       setProblem(describeFault(error));
@@ -246,7 +251,7 @@ function UnsentRows({ report }: { report: ImportReport }) {
   return (
     <>
       <p class="line wrap">
-        <span class="hint grow">{left === 1 ? 'One row is left.' : `${formatCount(left)} rows are left.`}</span>
+        <span class="hint grow">{leftText(report)}.</span>
         <button type="button" class="button small" onClick={() => void save()}>
           Download the rest
         </button>
@@ -274,6 +279,22 @@ function summarize(report: ImportReport): string {
       ? `${done} rows are done, and the others were not sent.`
       : `${done} of ${formatCount(source.rows)} rows are done.`;
   return `${end}: ${rows} Users that were written stay in the directory.`;
+}
+
+function leftText(report: ImportReport): string {
+  const left = report.source.rows - doneOf(report);
+  return left === 1 ? 'One row is left' : `${formatCount(left)} rows are left`;
+}
+
+/** Returns undefined if the user loses nothing by closing the dialog. */
+export function closingQuestion({ report, isUnsaved, isRejectedSaved, isRestSaved }: ReportStep): string | undefined {
+  const { rejected, unsent } = report;
+  const left = unsent === undefined || isRestSaved ? '' : leftText(report);
+  if (isUnsaved) return left === '' ? 'Discard your corrections?' : `${left}. Discard them and your corrections?`;
+  const lost =
+    rejected === 0 || isRejectedSaved ? '' : `${rowsText(rejected)} ${rejected === 1 ? 'was' : 'were'} rejected`;
+  if (left !== '' && lost !== '') return `${left}, and ${lost.toLowerCase()}. Close anyway?`;
+  return left === lost ? undefined : `${left}${lost}. Close anyway?`;
 }
 
 function doneOf({ created, updated, skipped, rejected }: BatchState): number {

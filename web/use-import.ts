@@ -34,7 +34,17 @@ interface CorrectionState {
   readonly corrections: Corrections;
   /** Whether some of them are neither in the directory nor in a downloaded file. */
   readonly isUnsaved: boolean;
+  /** Whether the user has downloaded the rejected rows, or the rows that were not sent. */
+  readonly isRejectedSaved: boolean;
+  readonly isRestSaved: boolean;
 }
+
+const noCorrections: CorrectionState = {
+  corrections: new Map(),
+  isUnsaved: false,
+  isRejectedSaved: false,
+  isRestSaved: false,
+};
 
 export interface ImportOptions {
   readonly directory: Directory;
@@ -133,7 +143,7 @@ function useRuns({ directory, onTaken, onImported }: ImportOptions, setStep: (st
     source: ImportFile,
     before: BatchState,
     begin: (options: ImportRunOptions) => Promise<ImportReport>,
-    { corrections, isUnsaved }: CorrectionState = { corrections: new Map(), isUnsaved: false },
+    { corrections, isUnsaved }: CorrectionState = noCorrections,
   ) {
     const controller = new AbortController();
     setStopping(controller);
@@ -144,7 +154,13 @@ function useRuns({ directory, onTaken, onImported }: ImportOptions, setStep: (st
     const report = await begin({ onTaken, signal, onProgress });
     const rejected = new Set(report.rejectedRows.map(({ row }) => row));
     const left = new Map([...corrections].filter(([row]) => rejected.has(row)));
-    setStep({ kind: 'report', report, corrections: left, isUnsaved: isUnsaved && left.size > 0 });
+    setStep({
+      ...noCorrections,
+      kind: 'report',
+      report,
+      corrections: left,
+      isUnsaved: isUnsaved && left.size > 0,
+    });
     if (report.created + report.updated > 0) onImported(report.newest ?? (await newestTime(directory)));
   }
 

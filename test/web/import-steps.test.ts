@@ -231,6 +231,51 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     });
   });
 
+  it('asks before it is closed with rejected rows, also without a correction, unless they were downloaded', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await choose(page, 'first_name,email\nA,nope\nB,b@example.com\n');
+    await button(page, 'Check').click();
+    await button(page, 'Import 1 user').click();
+    await dialog(page).getByText('but one row was rejected').waitFor();
+    const question = dialog(page).getByText('One row was rejected. Close anyway?', { exact: true });
+    await button(page, 'Close').first().click();
+    await question.waitFor();
+    await expectAccessible();
+    await button(page, 'Keep open').click();
+    await question.waitFor({ state: 'detached' });
+    await page.keyboard.press('Escape');
+    await question.waitFor();
+    await Promise.all([page.waitForEvent('download'), button(page, 'Download rejected rows').click()]);
+    await question.waitFor({ state: 'detached' });
+    await cell(page, 'email in row 1').fill('a@example.com');
+    await page.keyboard.press('Escape');
+    await dialog(page).getByText('Discard your corrections?').waitFor();
+    await button(page, 'Keep editing').click();
+    await Promise.all([page.waitForEvent('download'), button(page, 'Download rejected rows').click()]);
+    await page.keyboard.press('Escape');
+    await dialog(page).waitFor({ state: 'detached' });
+    expectNoFaults();
+  });
+
+  it('shows many rejected rows with their problems, also beside long cells', async () => {
+    const rows = Array.from({ length: 40 }, (_, at) => `U${at},nope${at},${'long '.repeat(60)},b,c,d,e,f`);
+    const { page } = await open({ width: 1280, height: 900 });
+    await choose(page, `first_name,email,a,b,c,d,e,f\n${rows.join('\n')}\n`);
+    await button(page, 'Add them as attributes').click();
+    await button(page, 'Check').click();
+    await button(page, 'Import').click();
+    await dialog(page).getByText('but 40 rows were rejected').waitFor();
+    const table = dialog(page).getByRole('region', { name: 'Rejected rows' });
+    const heightOf = async () => (await table.boundingBox())?.height;
+    expect(await heightOf()).toBeGreaterThan(450);
+    await cell(page, 'f in row 1').focus();
+    const why = table.locator('.why').first();
+    const [left, inner] = [(await table.boundingBox())?.x ?? 0, (await why.boundingBox())?.x ?? -1];
+    expect(inner).toBeGreaterThanOrEqual(left);
+    await page.setViewportSize({ width: 390, height: 800 });
+    expect(await dialog(page).evaluate((element) => element.scrollWidth > element.clientWidth)).toBe(false);
+  });
+
   it('of 12,000 rows is checked in one call and imported with updates in batches', async () => {
     const row = (at: number) => `U${at},u${at}@example.com,${at % 7}`;
     await site.app.client.importAllUsers(
@@ -313,7 +358,14 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
       await dialog(page).getByText('1,199 rows are left.').waitFor();
       expect(await all()).toHaveLength(0);
       await expectAccessible();
+      const question = dialog(page).getByText('1,199 rows are left, and one row was rejected. Close anyway?');
+      await page.keyboard.press('Escape');
+      await question.waitFor();
       const [download] = await Promise.all([page.waitForEvent('download'), button(page, 'Download the rest').click()]);
+      await question.waitFor({ state: 'detached' });
+      await page.keyboard.press('Escape');
+      await dialog(page).getByText('One row was rejected. Close anyway?', { exact: true }).waitFor();
+      await button(page, 'Keep open').click();
       expect(download.suggestedFilename()).toBe('people-rest.csv');
       expect(await readFile(await download.path(), 'utf8')).toBe(
         `first_name,email\n${rows.toSpliced(3, 1).join('\n')}\n`,
@@ -341,6 +393,9 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
       await dialog(page).getByText('The server does not accept rows at the moment.').waitFor();
       await button(page, 'Stop').click();
       await dialog(page).getByText('rows 1 to 500 may or may not be in the directory').waitFor();
+      await button(page, 'Close').last().click();
+      await dialog(page).getByText('600 rows are left. Close anyway?').waitFor();
+      await button(page, 'Keep open').click();
       expect(await all()).toHaveLength(500);
       await page.unroute('**/BatchCreateUsers');
       await button(page, 'Continue').click();

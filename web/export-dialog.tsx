@@ -134,7 +134,7 @@ function Buttons({ kind, canRun, onStop, onClose }: ButtonsProps) {
 
 const formatHints: Readonly<Record<ExportFormat, string>> = {
   csv: 'Cells are not escaped. A spreadsheet may run a cell that begins with =, +, - or @ as a formula.',
-  excel: 'A cell that a spreadsheet would run as a formula begins with an apostrophe.',
+  excel: 'A cell that a spreadsheet would run as a formula begins with an apostrophe. An import removes it.',
   json: 'The file is one list, with one user on each line.',
 };
 

@@ -125,3 +125,8 @@ it('an empty cell stays unset, whatever its type is', () => {
   const columns = matchHeader(['attributes.level']).map((column) => ({ ...column, type: 'number' as const }));
   expect(draftOf([''], targetsOf(columns)).user).toEqual({});
 });
+
+it('a number is read without the apostrophe that CSV for Excel has', () => {
+  const columns = matchHeader(['attributes.level']).map((column) => ({ ...column, type: 'number' as const }));
+  expect(draftOf(["'-5"], targetsOf(columns)).user).toEqual({ attributes: { level: -5 } });
+});

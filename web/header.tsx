@@ -6,7 +6,7 @@ import type { Command } from './commands.js';
 import { formatCount } from './format.js';
 import { MenuIcon, MetricsIcon, PersonIcon, PlusIcon, UsersIcon } from './icons.js';
 import { keyText } from './key-text.js';
-import type { Go, Route } from './route.js';
+import { type Go, metrics, type Route } from './route.js';
 import type { Session } from './session.js';
 import type { Total } from './user-count.js';
 import type { FeedState } from './user-feed.js';
@@ -51,7 +51,7 @@ export function Header({ session, route, go, feedState, total, rows, isSearch, c
           type="button"
           class="button quiet"
           aria-current={isMetrics ? 'page' : undefined}
-          onClick={() => go({ view: 'metrics' })}
+          onClick={() => go(metrics)}
         >
           <MetricsIcon />
           Metrics

@@ -11,7 +11,7 @@ import {
   SunIcon,
   UsersIcon,
 } from './icons.js';
-import type { Go, Route } from './route.js';
+import { type Go, metrics, type Route } from './route.js';
 import type { Session } from './session.js';
 import type { Theme } from './theme.js';
 
@@ -57,7 +57,7 @@ export function pageCommands({ session, view, theme, go, setTheme, openKeys }: P
           label: 'Metrics',
           words: 'server activity charts go',
           icon: MetricsIcon,
-          run: () => go({ view: 'metrics' }),
+          run: () => go(metrics),
         },
     {
       id: 'theme',

@@ -41,6 +41,9 @@ const start: Route = {
 /** The list without a search, a filter or a saved view. */
 export const allPeople = { name: '', query: '', filter: '', orderBy: start.orderBy, columns: '' } as const;
 
+/** Without the user that is open beside the list. */
+export const metrics = { view: 'metrics', user: '' } as const;
+
 const names = {
   view: 'view',
   name: 'name',

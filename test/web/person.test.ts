@@ -86,6 +86,30 @@ describe.skipIf(browserMissing !== undefined)('a person', () => {
     expectNoFaults();
   });
 
+  it('is closed while the page shows the metrics, and is open again after a step back', async () => {
+    const { id } = await create();
+    const { page, expectNoFaults } = await open();
+    await row(page, id).click();
+    await panel(page).getByRole('heading', { name: 'Ada Lovelace' }).waitFor();
+    const metrics = page.getByRole('button', { name: 'Metrics' });
+    await metrics.click();
+    await page.getByRole('main', { name: 'Metrics' }).waitFor();
+    expect(await panel(page).count()).toBe(0);
+    expect(new URL(page.url()).hash).toBe('#view=metrics');
+    await page.goBack();
+    await panel(page).getByRole('heading', { name: 'Ada Lovelace' }).waitFor();
+
+    // Not without a question about edits.
+    await button(page, 'Edit').click();
+    await field(page, 'First name').fill('Augusta');
+    await metrics.click();
+    await panel(page).getByText('Discard your changes?').waitFor();
+    await button(page, 'Discard').click();
+    await page.getByRole('main', { name: 'Metrics' }).waitFor();
+    expect(await panel(page).count()).toBe(0);
+    expectNoFaults();
+  });
+
   it('is followed by the next of the list with j, and by the previous with k, while the list stays usable', async () => {
     const [c, b, a] = await createThree('keys');
     const { page, expectAccessible, expectNoFaults } = await open('#query=keys.example');

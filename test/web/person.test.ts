@@ -110,6 +110,29 @@ describe.skipIf(browserMissing !== undefined)('a person', () => {
     expectNoFaults();
   });
 
+  it.each(['none', 'active'] as const)(
+    'leaves no doubt which view is open (forced colours: %s)',
+    async (forcedColors) => {
+      const { page } = await open();
+      await page.emulateMedia({ forcedColors });
+      const lookOf = (target: Locator) =>
+        target.evaluate((element) => {
+          const { backgroundColor, outlineStyle } = getComputedStyle(element);
+          return `${backgroundColor} ${outlineStyle}`;
+        });
+      const views = page.getByRole('navigation', { name: 'Views' });
+      const current = await lookOf(views.getByRole('button', { name: 'Users' }));
+      expect(await lookOf(views.getByRole('button', { name: 'Metrics' }))).not.toBe(current);
+
+      await page.getByRole('button', { name: 'All users' }).click();
+      const start = page.getByRole('button', { name: 'Start with All users' });
+      await start.waitFor();
+      if (forcedColors === 'none') return;
+      expect(await lookOf(start)).toBe(current);
+      expect(await lookOf(page.locator('.view-open[aria-current]'))).toBe(current);
+    },
+  );
+
   it('is followed by the next of the list with j, and by the previous with k, while the list stays usable', async () => {
     const [c, b, a] = await createThree('keys');
     const { page, expectAccessible, expectNoFaults } = await open('#query=keys.example');

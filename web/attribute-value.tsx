@@ -1,7 +1,7 @@
 /** Shows the value of an attribute to be read: links, days and times in the user's language, nested values folded. */
-import { Fragment } from 'preact';
 import { useState } from 'preact/hooks';
 import { isLink, sortedByKey } from './attributes.js';
+import { BreakableText } from './breakable-text.js';
 import { formatCount, formatTimeText } from './format.js';
 import type { JsonValue } from './user-fields.js';
 
@@ -38,7 +38,7 @@ function TextValue({ text }: { text: string }) {
   if (isWhole || text.length <= shortTextMax) {
     return (
       <span class="value-text" dir="auto">
-        {text}
+        {isEmail(text) ? <BreakableText text={text} /> : text}
       </span>
     );
   }
@@ -53,6 +53,10 @@ function TextValue({ text }: { text: string }) {
       </button>
     </span>
   );
+}
+
+function isEmail(text: string): boolean {
+  return /^[^\s@]+@[^\s@]+$/.test(text);
 }
 
 function ListValue({ items }: { items: readonly JsonValue[] }) {
@@ -70,20 +74,6 @@ function ListValue({ items }: { items: readonly JsonValue[] }) {
   );
 }
 
-/** A key, which may break after the marks that separate its words. */
-export function AttributeKey({ text }: { text: string }) {
-  return (
-    <>
-      {text.split(/(?<=[_.\-/])(?=[^_.\-/])/).map((part, index) => (
-        <Fragment key={index}>
-          {index > 0 && <wbr />}
-          {part}
-        </Fragment>
-      ))}
-    </>
-  );
-}
-
 function NestedValue({ value }: { value: JsonValue[] | { [key: string]: JsonValue } }) {
   const entries = Array.isArray(value) ? Object.entries(value) : sortedByKey(value);
   if (entries.length === 0) return <em class="faint">Empty</em>;
@@ -97,7 +87,7 @@ function NestedValue({ value }: { value: JsonValue[] | { [key: string]: JsonValu
       <dl class="facts">
         {entries.map(([key, item]) => (
           <div key={key}>
-            <dt dir="auto">{Array.isArray(value) ? Number(key) + 1 : <AttributeKey text={key} />}</dt>
+            <dt dir="auto">{Array.isArray(value) ? Number(key) + 1 : <BreakableText text={key} />}</dt>
             <dd>
               <AttributeValue value={item} />
             </dd>

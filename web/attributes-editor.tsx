@@ -1,7 +1,7 @@
 /** The rows in which a user edits attributes. It keeps no state, and passes each change to its parent. */
 import { useId, useLayoutEffect, useRef } from 'preact/hooks';
 import { AttributeInput } from './attribute-input.js';
-import { AttributeKey, AttributeValue } from './attribute-value.js';
+import { AttributeValue } from './attribute-value.js';
 import {
   type AttributeProblem,
   type AttributeRow,
@@ -11,6 +11,7 @@ import {
   similarKey,
   withChosenType,
 } from './attributes.js';
+import { BreakableText } from './breakable-text.js';
 import type { Directory } from './directory.js';
 import { isPlainEnter } from './suggested-text.js';
 import { useSampledAttributes } from './use-attribute-types.js';
@@ -180,7 +181,7 @@ function AttributeFields(props: AttributeFieldsProps) {
         />
       ) : (
         <span class="attribute-key" dir="auto">
-          {row.key === '' ? <em>(empty key)</em> : <AttributeKey text={row.key} />}
+          {row.key === '' ? <em>(empty key)</em> : <BreakableText text={row.key} />}
         </span>
       )}
       {isReadOnly ? (

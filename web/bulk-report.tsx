@@ -1,5 +1,6 @@
 /** The progress of an action on many users, and at its end the users for whom it failed. */
 import { useId } from 'preact/hooks';
+import { BreakableText } from './breakable-text.js';
 import type { BulkFailure, BulkProgress, BulkReport } from './bulk-run.js';
 import { usersText } from './bulk-target.js';
 import { formatLine } from './csv-line.js';
@@ -104,7 +105,10 @@ function Failures({ failures }: { failures: readonly BulkFailure[] }) {
             {failures.slice(0, shownMax).map(({ id, name, email, reason }) => (
               <tr key={id}>
                 <td dir="auto">
-                  {name} <span class="soft">{email}</span>
+                  {name}{' '}
+                  <span class="soft">
+                    <BreakableText text={email} />
+                  </span>
                 </td>
                 <td>{reason}</td>
               </tr>

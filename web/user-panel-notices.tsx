@@ -1,5 +1,6 @@
 /** Notices in a user's panel: about a deleted user, before deleting one, and about changes by others. */
 import type { User } from '../generated/users/v1/user.js';
+import { BreakableText } from './breakable-text.js';
 import { Labels } from './conflict.js';
 import { differences, fieldsOf } from './user-fields.js';
 import type { UserForm } from './user-form.js';
@@ -32,7 +33,11 @@ export function DeleteQuestion({ view: { user, changed } }: { view: DeleteView }
         <strong>
           <bdi>{user.displayName}</bdi>
         </strong>{' '}
-        (<bdi>{user.email}</bdi>) and all data about this person. You cannot undo this.
+        (
+        <bdi>
+          <BreakableText text={user.email} />
+        </bdi>
+        ) and all data about this person. You cannot undo this.
       </p>
     </div>
   );

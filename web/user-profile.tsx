@@ -1,8 +1,9 @@
 /** A user to be read: the email, the attributes, the times and the recent changes. */
 import type { ComponentChildren } from 'preact';
 import type { User } from '../generated/users/v1/user.js';
-import { AttributeKey, AttributeValue } from './attribute-value.js';
+import { AttributeValue } from './attribute-value.js';
 import { sortedByKey } from './attributes.js';
+import { BreakableText } from './breakable-text.js';
 import { CopyButton } from './copy-button.js';
 import type { Directory } from './directory.js';
 import { formatMoment, formatWholeTime } from './format.js';
@@ -19,7 +20,9 @@ export function UserProfile({ directory, user }: UserProfileProps) {
     <div class="stack">
       <dl class="facts">
         <Fact label="Email">
-          <a href={mailLinkOf(user.email)}>{user.email}</a>
+          <a href={mailLinkOf(user.email)}>
+            <BreakableText text={user.email} />
+          </a>
           <CopyButton text={user.email} what="the email" />
         </Fact>
         {user.profileImageUrl === '' ? null : (
@@ -33,7 +36,7 @@ export function UserProfile({ directory, user }: UserProfileProps) {
         {attributes.length === 0 ? <p class="hint">This user has no attributes.</p> : null}
         <dl class="facts">
           {attributes.map(([key, value]) => (
-            <Fact key={key} label={key === '' ? <em>(empty key)</em> : <AttributeKey text={key} />}>
+            <Fact key={key} label={key === '' ? <em>(empty key)</em> : <BreakableText text={key} />}>
               <AttributeValue value={value} />
             </Fact>
           ))}

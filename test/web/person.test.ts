@@ -86,6 +86,39 @@ describe.skipIf(browserMissing !== undefined)('a person', () => {
     expectNoFaults();
   });
 
+  it('has an email that breaks after its marks, and is copied exactly', async () => {
+    const email = 'maximiliana.featherstonehaugh-smith@engineering.international.example.com';
+    const assistant = email.replace('smith', 'jones');
+    const { id } = await create({ email, attributes: { assistant } });
+    for (const width of [1280, 390]) {
+      const { page } = await open(`#user=${id}`, { width });
+      for (const [label, text] of [
+        ['Email', email],
+        ['assistant', assistant],
+      ] as const) {
+        const value = fact(page, label).locator('a, .value-text');
+        await value.waitFor();
+        // The parts between two places where the text may break.
+        const linesOfParts = await value.evaluate((element) =>
+          [...element.childNodes]
+            .filter((node) => node.nodeType === Node.TEXT_NODE)
+            .map((node) => {
+              const range = document.createRange();
+              range.selectNodeContents(node);
+              return new Set([...range.getClientRects()].map(({ top }) => top)).size;
+            }),
+        );
+        expect(linesOfParts.length).toBeGreaterThan(4);
+        expect(linesOfParts).toEqual(linesOfParts.map(() => 1));
+        const selected = await value.evaluate((element) => {
+          getSelection()?.selectAllChildren(element);
+          return getSelection()?.toString();
+        });
+        expect(selected).toBe(text);
+      }
+    }
+  });
+
   it('is closed while the page shows the metrics, and is open again after a step back', async () => {
     const { id } = await create();
     const { page, expectNoFaults } = await open();

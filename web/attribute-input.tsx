@@ -1,5 +1,5 @@
 /** The input for the value of an attribute, by its type. */
-import { type AttributeRow, withText } from './attributes.js';
+import { type AttributeRow, isUnset, withText } from './attributes.js';
 import { SuggestedText } from './suggested-text.js';
 
 export interface AttributeInputProps {
@@ -26,9 +26,10 @@ export function AttributeInput({ row, label, suggestions, invalid, onChange }: A
             {...shared}
             type="checkbox"
             checked={isYes}
+            indeterminate={isUnset(row)}
             onChange={(event) => onChange(withText(row, String(event.currentTarget.checked)))}
           />
-          <span aria-hidden="true">{isYes ? 'Yes' : 'No'}</span>
+          <span aria-hidden="true">{isYes ? 'Yes' : isUnset(row) ? 'Not set' : 'No'}</span>
         </label>
       );
     }
@@ -37,7 +38,19 @@ export function AttributeInput({ row, label, suggestions, invalid, onChange }: A
         <input {...shared} class="input" value={row.text} inputMode="decimal" autocomplete="off" onInput={onInput} />
       );
     case 'date':
-      return <input {...shared} class="input" type="date" value={row.text} onInput={onInput} />;
+      return (
+        <input
+          {...shared}
+          class="input"
+          type="date"
+          value={row.text}
+          onInput={onInput}
+          onKeyUp={({ currentTarget: { validity } }) => {
+            const isIncomplete = validity.badInput;
+            if (isIncomplete !== (row.isIncomplete ?? false)) onChange({ ...row, isIncomplete });
+          }}
+        />
+      );
     case 'link':
       return (
         <input

@@ -15,7 +15,7 @@ import { BreakableText } from './breakable-text.js';
 import type { Directory } from './directory.js';
 import { isPlainEnter } from './suggested-text.js';
 import { useSampledAttributes } from './use-attribute-types.js';
-import { isNumberAsText, othersNoun, type UsedAttributes, withKey } from './used-attributes.js';
+import { isNumberAsText, offeredRows, othersNoun, type UsedAttributes, withKey } from './used-attributes.js';
 import { violationText } from './user-fields.js';
 
 export interface AttributesEditorProps {
@@ -39,14 +39,21 @@ export function AttributesEditor(props: AttributesEditorProps) {
   const addRef = useRef<HTMLButtonElement>(null);
   const problemId = useId();
   const keysId = useId();
-  const known = useSampledAttributes(directory, rows.length > 0 && !isReadOnly, userId);
+  const isNewUser = userId === undefined;
+  const known = useSampledAttributes(directory, (isNewUser || rows.length > 0) && !isReadOnly, userId);
+  const hasOffered = useRef(false);
   // They may be known only after a key was typed. The field of a value in which somebody types stays as it is. An effect
   // that waits for a frame could undo what is typed meanwhile.
   useLayoutEffect(() => {
+    if (known === undefined) return;
     const typed = rows.map((row) => (row.isNew === true && row.text === '' ? withKey(row, row.key, known) : row));
-    if (typed.some(({ type }, index) => type !== rows[index]?.type)) onChange(typed);
+    // After the others, so that no field moves. A row that was removed must not come back.
+    const offered = isNewUser && !hasOffered.current ? offeredRows(known, rows, protectedKeys) : [];
+    hasOffered.current = true;
+    const isChanged = typed.some(({ type }, index) => type !== rows[index]?.type);
+    if (isChanged || offered.length > 0) onChange([...typed, ...offered]);
   }, [known]);
-  const ownKeys = rows.filter(({ isNew }) => isNew !== true).map(({ key }) => key);
+  const ownKeys = rows.filter((row) => !hasKeyField(row)).map(({ key }) => key);
   const keys = [...new Set([...ownKeys, ...(known?.keys() ?? [])])];
 
   function replace(edited: AttributeRow): void {
@@ -56,7 +63,9 @@ export function AttributesEditor(props: AttributesEditorProps) {
   function add(): void {
     onChange([...rows, newRow()]);
     requestAnimationFrame(() => {
-      groupRef.current?.querySelector<HTMLElement>('.attribute:last-of-type input')?.focus();
+      // Not simply the last row: offered rows may have arrived after it.
+      const keyFields = groupRef.current?.querySelectorAll<HTMLElement>('.with-key > input') ?? [];
+      [...keyFields].at(-1)?.focus();
     });
   }
 
@@ -109,6 +118,10 @@ export function AttributesEditor(props: AttributesEditorProps) {
   );
 }
 
+function hasKeyField({ isNew, isOffered }: AttributeRow): boolean {
+  return isNew === true && isOffered !== true;
+}
+
 /** Stand for the types in the narrow list of types. The list itself has their names. */
 const typeSigns: Readonly<Record<AttributeType, string>> = {
   text: 'Aa',
@@ -141,7 +154,8 @@ function AttributeFields(props: AttributeFieldsProps) {
   const problemId = useId();
   const similarId = useId();
   const hintId = useId();
-  const similar = row.isNew === true ? similarKey(row.key, keys) : undefined;
+  const isKeyEdited = hasKeyField(row);
+  const similar = isKeyEdited ? similarKey(row.key, keys) : undefined;
   const name = row.key === '' ? `attribute ${number}` : row.key;
   const noun = isReadOnly ? undefined : othersNoun(row, known);
   const hint =
@@ -155,8 +169,8 @@ function AttributeFields(props: AttributeFieldsProps) {
     return id === undefined ? {} : { 'aria-describedby': id };
   };
   return (
-    <div class="attribute">
-      {row.isNew === true ? (
+    <div class={isKeyEdited ? 'attribute with-key' : 'attribute'}>
+      {isKeyEdited ? (
         <input
           class="input"
           aria-label={`Key of attribute ${number}`}

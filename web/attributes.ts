@@ -28,6 +28,10 @@ export interface AttributeRow {
   readonly text: string;
   /** The row was added in the editor. */
   readonly isNew?: true;
+  /** The row of a usual attribute in the form of a new user. Its key stays, and without a value it is not stored. */
+  readonly isOffered?: true;
+  /** A part of the day was typed, which the browser reports as an empty text. */
+  readonly isIncomplete?: boolean;
   /** The user has chosen the type. Otherwise it may follow the key. */
   readonly isTypeChosen?: true;
   /** The original value, until the type or the text is edited. */
@@ -46,6 +50,10 @@ const keyOrder = new Intl.Collator(undefined, { numeric: true });
 
 export function newRow(): AttributeRow {
   return { id: ++idLast, key: '', type: 'text', text: '', isNew: true };
+}
+
+export function offeredRow(key: string, type: AttributeType): AttributeRow {
+  return { ...newRow(), key, type, isOffered: true };
 }
 
 /** Attributes have no order on the wire, so the page orders them. */
@@ -124,7 +132,7 @@ export function withChosenType(row: AttributeRow, type: AttributeType): Attribut
 }
 
 export function withText(row: AttributeRow, text: string): AttributeRow {
-  const { untouched: _, ...rest } = row;
+  const { untouched: _, isIncomplete: _incomplete, ...rest } = row;
   return { ...rest, text };
 }
 
@@ -169,8 +177,8 @@ function jsonProblem(text: string): string {
 }
 
 /**
- * Returns the attributes, or the problems by the id of the row. Ignores rows that were added but not filled in. Only rows
- * that were not edited may have a protected key.
+ * Returns the attributes, or the problems by the id of the row. Ignores rows that were added or offered but not filled in.
+ * Only rows that were not edited may have a protected key.
  */
 export function readAttributes(
   rows: readonly AttributeRow[],
@@ -196,6 +204,12 @@ export function isBlankText({ type, text }: AttributeRow): boolean {
   return (type === 'text' || type === 'list') && text.trim() === '';
 }
 
-function isBlank({ key, type, text, isNew }: AttributeRow): boolean {
-  return isNew === true && key === '' && type === 'text' && text === '';
+function isBlank(row: AttributeRow): boolean {
+  const { key, type, text, isNew } = row;
+  return isUnset(row) || (isNew === true && key === '' && type === 'text' && text === '');
+}
+
+/** Whether the row was offered and has no value yet. */
+export function isUnset({ type, text, isOffered, isIncomplete }: AttributeRow): boolean {
+  return isOffered === true && type !== 'null' && text.trim() === '' && (type !== 'date' || isIncomplete !== true);
 }

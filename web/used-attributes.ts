@@ -1,6 +1,13 @@
 /** Finds out which attributes other users have, with the type of the values, and the values that are worth offering again. */
 import type { User } from '../generated/users/v1/user.js';
-import { type AttributeRow, type AttributeType, attributeTypeOf, sortedByKey, withType } from './attributes.js';
+import {
+  type AttributeRow,
+  type AttributeType,
+  attributeTypeOf,
+  offeredRow,
+  sortedByKey,
+  withType,
+} from './attributes.js';
 import { looksLikeNumber } from './parse-number.js';
 
 export interface UsedAttribute {
@@ -8,6 +15,8 @@ export interface UsedAttribute {
   readonly type: AttributeType;
   /** The number of values, without null. */
   readonly count: number;
+  /** The share of the users that have one, from 0 to 1. */
+  readonly share: number;
   /** Whether all values, except null, have this type. */
   readonly isUniform: boolean;
   /** Texts that several users have, the most frequent first. */
@@ -37,15 +46,16 @@ export function usedAttributes(users: readonly User[]): UsedAttributes {
     types.set(type, (types.get(type) ?? 0) + (type === 'null' ? 0 : 1));
     if (type === 'text') texts.set(String(value), (texts.get(String(value)) ?? 0) + 1);
   }
-  return new Map(sortedByKey(Object.fromEntries(tallies)).map(([key, tally]) => [key, knownOf(tally)]));
+  return new Map(sortedByKey(Object.fromEntries(tallies)).map(([key, tally]) => [key, knownOf(tally, users.length)]));
 }
 
-function knownOf({ types, texts }: Tally): UsedAttribute {
+function knownOf({ types, texts }: Tally, users: number): UsedAttribute {
   const sorted = [...types].sort(([, a], [, b]) => b - a);
   const [type = 'text'] = sorted[0] ?? [];
   return {
     type,
     count: sumOf(sorted),
+    share: sumOf(sorted) / users,
     isUniform: sorted.filter(([each]) => each !== 'null').length === 1,
     suggestions: type === 'text' ? suggestionsOf(texts) : [],
   };
@@ -67,6 +77,28 @@ function suggestionsOf(texts: ReadonlyMap<string, number>): readonly string[] {
 
 function sumOf(counts: readonly (readonly [string, number])[]): number {
   return counts.reduce((sum, [, count]) => sum + count, 0);
+}
+
+/** More would make the form of a new user long. */
+const offeredMax = 8;
+
+/**
+ * Returns rows for the attributes that most users have, for the form of a new user. Leaves out JSON, which has no shape to
+ * fill in, attributes of only one user, and those that have a row already.
+ */
+export function offeredRows(
+  known: UsedAttributes,
+  rows: readonly AttributeRow[],
+  protectedKeys: ReadonlySet<string>,
+): readonly AttributeRow[] {
+  const isOffered = (key: string, { type, count, share }: UsedAttribute) =>
+    count > 1 && share > 0.5 && type !== 'json' && !protectedKeys.has(key) && !rows.some((row) => row.key === key);
+  const usual = [...known].filter(([key, used]) => isOffered(key, used));
+  const countMin = usual.map(([, { count }]) => count).sort((a, b) => b - a)[offeredMax - 1] ?? 0;
+  return usual
+    .filter(([, { count }]) => count >= countMin)
+    .slice(0, offeredMax)
+    .map(([key, { type }]) => offeredRow(key, type));
 }
 
 /**

@@ -230,16 +230,19 @@ describe.skipIf(browserMissing !== undefined)('a person', () => {
     expectNoFaults();
   });
 
-  it('is edited with all lines of its texts in view', async () => {
+  it('is edited with all lines of its texts in view, but no text takes more than two fifths of the page', async () => {
     const lines = Array.from({ length: 12 }, (_, at) => [`key${at}`, at]);
-    const { id } = await create({ attributes: { json: Object.fromEntries(lines), note: 'line\n'.repeat(15) } });
-    const { page } = await open(`#user=${id}`);
+    const note = 'line\n'.repeat(13);
+    const { id } = await create({ attributes: { json: Object.fromEntries(lines), note, long: 'line\n'.repeat(200) } });
+    const { page } = await open(`#user=${id}`, { height: 800 });
     await button(page, 'Edit').click();
     for (const name of ['Value of json', 'Value of note']) {
       const text = panel(page).getByLabel(name);
       await text.waitFor();
       expect(await text.evaluate((area) => area.scrollHeight <= area.clientHeight)).toBe(true);
     }
+    const { height } = (await panel(page).getByLabel('Value of long').boundingBox()) ?? {};
+    expect(height).toBe(320);
   });
 
   it('is edited with an input for each type', async () => {

@@ -198,8 +198,8 @@ describe.skipIf(browserMissing !== undefined)('the forms of attributes', () => {
   });
 
   it('give the type to a key that was typed before the types of others are known', async () => {
-    const { page, expectNoFaults } = await site.open('#user=new');
-    await panel(page).getByLabel('First name').waitFor();
+    const { page, expectNoFaults } = await site.open();
+    await page.getByRole('row', { name: 'Hopper 5' }).waitFor();
     let release = () => {};
     const held = new Promise<void>((resolve) => {
       release = resolve;
@@ -208,6 +208,7 @@ describe.skipIf(browserMissing !== undefined)('the forms of attributes', () => {
       await held;
       await route.continue();
     });
+    await page.keyboard.press('n');
     const key = panel(page).getByLabel('Key of attribute 1');
     await button(page, 'Add attribute').click();
     await expectFocus(key);

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { User } from '../../src/client/index.js';
 import { newRow, withChosenType, withText } from '../../web/attributes.js';
-import { othersNoun, usedAttributes, withKey } from '../../web/used-attributes.js';
+import { offeredRows, othersNoun, usedAttributes, withKey } from '../../web/used-attributes.js';
 
 const user = (attributes: Record<string, unknown>) => User.fromPartial({ attributes });
 const usersWith = (key: string, values: readonly unknown[]) => values.map((value) => user({ [key]: value }));
@@ -33,6 +33,21 @@ describe('the attributes of other users', () => {
     expect(suggestionsOf('Likes tea', 'Moved in May', 'Works at night', 'On leave', 'On leave')).toEqual([]);
     expect(suggestionsOf('ada@example.com', 'ada@example.com', 'ops', 'ops')).toEqual(['ops']);
     expect(suggestionsOf(' ', ' ', 'a\nb', 'a\nb', 'x'.repeat(81), 'x'.repeat(81))).toEqual([]);
+  });
+
+  it('are offered for a new user if most users have them, at most eight, in the order of their keys', () => {
+    const keys = ['j', 'i', 'h', 'g', 'f', 'e', 'd', 'c', 'b', 'a'];
+    const values = (count: number) => Object.fromEntries(keys.slice(0, count).map((key) => [key, 'x']));
+    const known = usedAttributes([...[10, 10, 10, 8].map((count) => user(values(count))), user({ half: 1 })]);
+    const keysOf = (of: typeof known, protectedKeys = new Set<string>()) =>
+      offeredRows(of, [], protectedKeys).map(({ key }) => key);
+    expect(keysOf(known)).toEqual(['c', 'd', 'e', 'f', 'g', 'h', 'i', 'j']);
+    expect(keysOf(known, new Set(['c']))).not.toContain('c');
+    expect(offeredRows(known, [{ ...newRow(), key: 'd' }], new Set()).map(({ key }) => key)).not.toContain('d');
+    // An attribute of one user is not usual, and nobody fills in JSON without an example.
+    expect(keysOf(usedAttributes([user({ a: 1 })]))).toEqual([]);
+    expect(keysOf(usedAttributes(usersWith('place', [{ city: 'London' }, { city: 'Paris' }])))).toEqual([]);
+    expect(keysOf(usedAttributes(usersWith('nothing', [null, null])))).toEqual([]);
   });
 
   it('give a new key their type, unless the user has chosen one', () => {

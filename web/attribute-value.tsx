@@ -1,7 +1,7 @@
 /** Shows the value of an attribute to be read: links, days and times in the user's language, nested values folded. */
 import { useState } from 'preact/hooks';
 import { isLink, sortedByKey } from './attributes.js';
-import { BreakableText } from './breakable-text.js';
+import { BreakableText, ValueText } from './breakable-text.js';
 import { formatCount, formatTimeText } from './format.js';
 import type { JsonValue } from './user-fields.js';
 
@@ -38,7 +38,7 @@ function TextValue({ text }: { text: string }) {
   if (isWhole || text.length <= shortTextMax) {
     return (
       <span class="value-text" dir="auto">
-        {isEmail(text) ? <BreakableText text={text} /> : text}
+        <ValueText text={text} />
       </span>
     );
   }
@@ -53,10 +53,6 @@ function TextValue({ text }: { text: string }) {
       </button>
     </span>
   );
-}
-
-function isEmail(text: string): boolean {
-  return /^[^\s@]+@[^\s@]+$/.test(text);
 }
 
 function ListValue({ items }: { items: readonly JsonValue[] }) {

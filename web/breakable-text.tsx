@@ -1,6 +1,7 @@
-/** A text without spaces, such as a key or an email, that breaks between its words if it can. Its copy is the same text. */
+/** A text that breaks between its words if it can. Its copy is the same text. */
 import { Fragment } from 'preact';
 
+/** A text without spaces, such as a key or an email. */
 export function BreakableText({ text }: { text: string }) {
   return (
     <>
@@ -12,4 +13,10 @@ export function BreakableText({ text }: { text: string }) {
       ))}
     </>
   );
+}
+
+/** Any text. If it is an email, it breaks between its words. */
+export function ValueText({ text }: { text: string }) {
+  const isEmail = /^[^\s@]+@[^\s@]+$/.test(text);
+  return <>{isEmail ? <BreakableText text={text} /> : text}</>;
 }

@@ -3,6 +3,7 @@
  */
 import { Fragment } from 'preact';
 import { useId } from 'preact/hooks';
+import { ValueText } from './breakable-text.js';
 import {
   differences,
   isProtected,
@@ -163,7 +164,7 @@ function Value({ value }: { value: JsonValue | undefined }) {
   const isText = typeof value === 'string';
   return (
     <span class={isText ? 'conflict-value' : 'conflict-value mono'} dir={isText ? 'auto' : undefined}>
-      {isText ? value : JSON.stringify(value, null, 2)}
+      {isText ? <ValueText text={value} /> : JSON.stringify(value, null, 2)}
     </span>
   );
 }

@@ -15,6 +15,8 @@ export interface RowProps {
   readonly matchOf: MatchOf | undefined;
   /** Whether the columns between the name and the time share one line. */
   readonly isCard: boolean;
+  /** Whether a click toggles the user instead of opening it, as in other apps on a phone after a selection has begun. */
+  readonly isToggle: boolean;
   readonly yPx: number;
   readonly isActive: boolean;
   readonly isSelected: boolean;
@@ -31,8 +33,8 @@ export interface RowProps {
 
 /** Returns the same element if nothing has changed, so that Preact does not compare it. */
 export function Row(props: RowProps) {
-  const { row, user, columns, matchOf, isCard, yPx, isActive, isSelected, isOpen, leaving, flashedAt } = props;
-  const { onOpen, onActivate, onSelect, onFocus } = props;
+  const { row, user, columns, matchOf, isCard, isToggle, yPx, isActive, isSelected } = props;
+  const { isOpen, leaving, flashedAt, onOpen, onActivate, onSelect, onFocus } = props;
   return useMemo(() => {
     const shared = {
       role: 'row',
@@ -63,7 +65,8 @@ export function Row(props: RowProps) {
           // The user is selecting text.
           if (getSelection()?.isCollapsed === false) return;
           onActivate(row);
-          onOpen(id);
+          if (isToggle) onSelect(row, false);
+          else onOpen(id);
         }}
       >
         <SelectCell user={user} isSelected={isSelected} onSelect={(isRange) => onSelect(row, isRange)} />
@@ -87,6 +90,7 @@ export function Row(props: RowProps) {
     columns,
     matchOf,
     isCard,
+    isToggle,
     yPx,
     isActive,
     isSelected,

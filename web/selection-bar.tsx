@@ -3,7 +3,6 @@ import type { ComponentChildren } from 'preact';
 import { useRef } from 'preact/hooks';
 import { useListCover } from './cover.js';
 import { formatCount } from './format.js';
-import { CloseIcon } from './icons.js';
 import type { Selection } from './selection.js';
 import { useStore } from './use-store.js';
 
@@ -37,12 +36,12 @@ export function SelectionBar({ selection, total, children }: SelectionBarProps) 
           <span class="line selection-actions">{children}</span>
           <button
             type="button"
-            class="button quiet icon small"
+            class="button quiet small selection-clear"
             aria-label="Clear the selection"
             title="Clear the selection (Escape)"
             onClick={() => selection.clear()}
           >
-            <CloseIcon />
+            Clear
           </button>
         </Bar>
       )}

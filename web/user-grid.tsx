@@ -5,7 +5,6 @@
  */
 import { useEffect, useMemo } from 'preact/hooks';
 import { type Column, cardColumns, columnOf, defaultColumns, minWidthOf, templateOf } from './columns.js';
-import { useFirstRowKey } from './first-row-key.js';
 import { useGridFocus } from './grid-focus.js';
 import { GridHead } from './grid-head.js';
 import { Row } from './grid-row.js';
@@ -13,6 +12,7 @@ import { type GridScroll, useGridScroll } from './grid-scroll.js';
 import type { GridSettings } from './grid-settings.js';
 import { flashMs } from './row-marks.js';
 import type { Selection } from './selection.js';
+import { useUnfocusedKeys } from './unfocused-keys.js';
 import type { ColumnDefaults } from './use-column-defaults.js';
 import { useColumnWidths } from './use-column-widths.js';
 import { useMatchedAttribute } from './use-matched-attribute.js';
@@ -58,12 +58,11 @@ export function UserGrid(props: UserGridProps) {
   const { onSelect, onSelectKey } = useRowSelection(list, selection);
   const { active, activate, focus, onFocus, onKeyDown } = useGridFocus(list, version, scroll, onOpen, onSelectKey);
   focusRef.current = focus;
-  useFirstRowKey(focus);
+  useUnfocusedKeys(focus, selection.selectAll);
   useOpenRow(list.rowOf(openId), openId, activate, scroll.reveal);
   const columnIds = useColumnIds(settings, defaults, scroll.widthPx, isCards);
   const columns = useColumns(columnIds, shownColumns);
   const matchOf = useMatchedAttribute(list.query.filter, columnIds);
-
   useLoadedRows(list, scroll, version);
 
   const onWidth = (id: string, px: number) => settings.change({ widths: { ...settings.look.widths, [id]: px } });
@@ -124,6 +123,7 @@ export function UserGrid(props: UserGridProps) {
                 columns={columns}
                 matchOf={matchOf}
                 isCard={isCards}
+                isToggle={isCards && !selection.isEmpty}
                 yPx={row * heightPx - scroll.map.offsetPx}
                 isActive={row === active}
                 isOpen={id !== '' && id === openId}

@@ -107,6 +107,25 @@ describe.skipIf(browserMissing !== undefined)('a card', () => {
     expectNoFaults();
   });
 
+  it('is toggled by a tap after a selection has begun, until the selection is cleared', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    const bar = page.getByRole('region', { name: 'Selection' });
+    const card = (name: string) => page.getByRole('row', { name });
+    await card('Ada').getByRole('checkbox').click();
+    await bar.getByText('1 selected').waitFor();
+    await card('Grace').getByRole('link').click();
+    await bar.getByText('2 selected').waitFor();
+    await card('Ada').locator('.card-line').click();
+    await bar.getByText('1 selected').waitFor();
+    await expectAccessible();
+    expect(new URL(page.url()).hash).toBe('#order_by=email');
+    await bar.getByRole('button', { name: 'Clear' }).filter({ hasText: 'Clear' }).click();
+    await bar.waitFor({ state: 'detached' });
+    await card('Grace').getByRole('link').click();
+    await page.getByRole('complementary').getByRole('heading', { name: 'Grace' }).waitFor();
+    expectNoFaults();
+  });
+
   it('shows a moment as the panel and the list do', async () => {
     const start = '2026-11-28T16:00:00Z';
     const { user } = await site.app.client.createUser({

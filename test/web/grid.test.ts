@@ -224,6 +224,27 @@ describe.skipIf(browserMissing !== undefined)('the grid', () => {
     expectNoFaults();
   });
 
+  it('selects all users with Ctrl+A also if nothing has the focus, but not from a field or a dialog', async () => {
+    const { page, expectNoFaults } = await open();
+    await page.keyboard.press('Control+a');
+    await expect.poll(() => selected(page), pollTimeout).toEqual(byEmail);
+    await page.keyboard.press('Escape');
+    await expect.poll(() => selected(page), pollTimeout).toEqual([]);
+    const search = page.getByRole('searchbox');
+    await search.focus();
+    await page.keyboard.press('Control+a');
+    await search.blur();
+    await page.keyboard.press('?');
+    const help = page.getByRole('dialog', { name: 'Keyboard shortcuts' });
+    await help.waitFor();
+    await page.evaluate(() => document.activeElement instanceof HTMLElement && document.activeElement.blur());
+    await page.keyboard.press('Control+a');
+    await help.getByRole('button', { name: 'Close' }).first().click();
+    await help.waitFor({ state: 'detached' });
+    expect(await selected(page)).toEqual([]);
+    expectNoFaults();
+  });
+
   it('selects users with the keyboard', async () => {
     const { page, expectNoFaults } = await open();
     await page.locator('[data-id]').first().focus();

@@ -1,9 +1,12 @@
-/** The actions for the selected users: their buttons in the selection bar, and the dialog of the chosen one. */
+/** The actions for the selected users: their buttons in the selection bar, their commands, and the dialog of the chosen one. */
 import { useState } from 'preact/hooks';
 import { type BulkTarget, targetOf } from './bulk-target.js';
 import type { Caller } from './caller.js';
+import { useCommands } from './commands.js';
 import type { Directory } from './directory.js';
 import type { ExportDialogProps } from './export-dialog.js';
+import { formatCount } from './format.js';
+import { BinIcon, CloseIcon, ExportIcon, RenameIcon } from './icons.js';
 import { lazyDialog } from './lazy.js';
 import type { ListQuery } from './list-query.js';
 import type { Selection } from './selection.js';
@@ -15,7 +18,13 @@ const AttributeDialog = lazyDialog(
 );
 const DeleteDialog = lazyDialog('Delete', async () => (await import('./bulk-delete.js')).BulkDeleteDialog);
 
-type Action = 'export' | 'attribute' | 'delete';
+const actions = [
+  { id: 'export', method: 'exportUsers', label: 'Export', words: 'download file csv', icon: ExportIcon },
+  { id: 'attribute', method: 'updateUser', label: 'Change attribute', words: 'set edit remove', icon: RenameIcon },
+  { id: 'delete', method: 'deleteUser', label: 'Delete', words: 'remove erase', icon: BinIcon },
+] as const;
+
+type Action = (typeof actions)[number]['id'];
 
 export interface BulkActionsProps {
   readonly directory: Directory;
@@ -33,23 +42,34 @@ export interface BulkActionsProps {
 export function useBulkActions(options: BulkActionsProps) {
   const { directory, caller, selection, shownColumns, query, total, onChanged } = options;
   const [open, setOpen] = useState<{ readonly action: Action; readonly target: BulkTarget }>();
-  const button = (action: Action, label: string) => (
-    <button
-      type="button"
-      class={action === 'delete' ? 'button small danger-text' : 'button small'}
-      onClick={() => setOpen({ action, target: targetOf(selection, query, total) })}
-    >
-      {label}
-    </button>
-  );
+  const start = (action: Action) => setOpen({ action, target: targetOf(selection, query, total) });
+  const offered = actions.filter(({ method }) => caller.may(method));
+  useCommands(() => {
+    if (selection.isEmpty) return [];
+    const count = selection.count(total);
+    const users = count === undefined ? 'all that match' : `${formatCount(count)} selected`;
+    const group = 'Selection' as const;
+    return [
+      ...offered.map(({ id, label, words, icon }) => ({
+        id: `${id}-selected`,
+        label: id === 'attribute' ? `${label} of ${users}…` : `${label} ${users}…`,
+        ...{ group, words, icon },
+        run: () => start(id),
+      })),
+      { id: 'clear-selection', label: 'Clear selection', group, icon: CloseIcon, run: selection.clear },
+    ];
+  }, [selection.ids, selection.excluded, selection.isAll, caller, query, total]);
   const props = open && { directory, target: open.target, onClose: () => setOpen(undefined) };
-  const buttons = (
-    <>
-      {caller.may('exportUsers') && button('export', 'Export…')}
-      {caller.may('updateUser') && button('attribute', 'Change attribute…')}
-      {caller.may('deleteUser') && button('delete', 'Delete…')}
-    </>
-  );
+  const buttons = offered.map(({ id, label }) => (
+    <button
+      key={id}
+      type="button"
+      class={id === 'delete' ? 'button small danger-text' : 'button small'}
+      onClick={() => start(id)}
+    >
+      {label}…
+    </button>
+  ));
   /**
    * Selects what an action has left over, also if all users that match were selected: those that were changed may no longer
    * match, and a later action would change them unseen.

@@ -11,7 +11,7 @@ export interface Command {
   /** Says what the command does, such as "New user". */
   readonly label: string;
   /** The heading above the command. The default is "Commands". */
-  readonly group?: 'Views';
+  readonly group?: 'User' | 'Selection' | 'Views';
   /** More words that find the command, such as "add create". */
   readonly words?: string;
   /** The key that also runs it: as in KeyboardEvent.key, without Ctrl. Add it to keys.ts, too. */

@@ -48,6 +48,9 @@ export function Palette({ directory, onClose, onOpenUser, onSearch, onSearchAttr
   const searchOptions =
     query !== '' && mayList ? [...attributes, searchOption('Search the list for', query, onSearch)] : [];
   const groups = [
+    // The open user and the selected ones come first, because they are what the person is working on.
+    { title: 'User', options: commandOptions(query, 'User') },
+    { title: 'Selection', options: commandOptions(query, 'Selection') },
     { title: 'Commands', options: commandOptions(query, undefined) },
     { title: 'Views', options: commandOptions(query, 'Views') },
     { title: 'Users', options: peopleOptions(found, onOpenUser) },

@@ -16,6 +16,7 @@ import { Panel } from './panel.js';
 import { usePanelKeys } from './panel-keys.js';
 import { showInvalid } from './show-invalid.js';
 import { useUnsavedGuard } from './unsaved-guard.js';
+import { useUserCommands } from './user-commands.js';
 import { fieldsOf } from './user-fields.js';
 import { type Draft, type UserForm, useUserForm } from './user-form.js';
 import { UserFormFields } from './user-form-fields.js';
@@ -76,11 +77,13 @@ export function UserPanel(props: UserPanelProps) {
     else if (isDirty && view.kind !== 'delete') discard.ask(back);
     else back();
   };
-  const startEdit = maySave && view.kind === 'read' && !isGone ? edit : undefined;
+  const isRead = view.kind === 'read' && !isGone;
+  const startEdit = maySave && isRead ? edit : undefined;
+  const startDeletion = isRead && mayDelete && base !== undefined ? () => state.askToDelete(base) : undefined;
   usePanelKeys({ e: startEdit, j: place?.onNext, k: place?.onPrevious });
+  useUserCommands({ user: base, onEdit: startEdit, onDelete: startDeletion });
 
   const { displayName: name = '' } = (view.kind === 'delete' ? view.user : base) ?? {};
-  const isRead = view.kind === 'read' && !isGone;
   const canCreateAgain = isGone && form.isDirty && directory.may('createUser');
   return (
     <Panel
@@ -96,13 +99,7 @@ export function UserPanel(props: UserPanelProps) {
         } else if (view.kind === 'conflict') writes.saveResolved(view);
         else if (view.kind === 'delete') writes.erase(view);
       }}
-      tools={
-        <UserPanelTools
-          place={place}
-          onEdit={startEdit}
-          onDelete={isRead && mayDelete && base !== undefined ? () => state.askToDelete(base) : undefined}
-        />
-      }
+      tools={<UserPanelTools place={place} onEdit={startEdit} onDelete={startDeletion} />}
       footer={
         discard.isAsked ? (
           <DiscardQuestion text="Discard your changes?" onKeep={discard.keep} onDiscard={discard.confirm} />

@@ -134,6 +134,70 @@ describe.skipIf(browserMissing !== undefined)('the command palette', () => {
     expectNoFaults();
   });
 
+  it('first offers the actions for the open user', async () => {
+    const context = { permissions: ['clipboard-read', 'clipboard-write'] };
+    const { page, expectAccessible, expectNoFaults } = await open(`#user=${adaId}`, { context });
+    const panel = page.getByRole('complementary');
+    await panel.getByRole('heading', { name: 'Ada Lovelace' }).waitFor();
+    await openPalette(page);
+    const offered = ['Edit Ada Lovelace', 'Copy email', 'Copy ID', 'Delete Ada Lovelace…'];
+    expect((await options(page)).slice(0, 5)).toEqual([...offered, 'New usern']);
+    await expectAccessible();
+    await page.keyboard.type('copy');
+    await expect.poll(() => active(page), pollTimeout).toBe('Copy email');
+    await page.keyboard.press('Enter');
+    await page.getByText('Copied the email.').waitFor();
+    expect(await page.evaluate(() => navigator.clipboard.readText())).toBe('ada@example.com');
+    await openPalette(page);
+    await page.keyboard.type('erase');
+    await page.keyboard.press('Enter');
+    await panel.getByRole('heading', { name: 'Delete Ada Lovelace?' }).waitFor();
+    await panel.getByRole('button', { name: 'Keep' }).click();
+    await openPalette(page);
+    await page.keyboard.type('edit');
+    await page.keyboard.press('Enter');
+    await panel.getByLabel('First name').waitFor();
+    // The form has its own buttons.
+    await openPalette(page);
+    expect((await options(page)).slice(0, 3)).toEqual(['Copy email', 'Copy ID', 'New usern']);
+    await page.keyboard.press('Escape');
+    await panel.getByRole('button', { name: 'Close' }).click();
+    await panel.waitFor({ state: 'detached' });
+    await openPalette(page);
+    expect((await options(page))[0]).toBe('New usern');
+    expectNoFaults();
+  });
+
+  it('first offers the actions for the selected users', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    const bar = page.getByRole('region', { name: 'Selection' });
+    await page.getByRole('row', { name: 'Ada' }).getByRole('checkbox').click();
+    await page.getByRole('row', { name: 'Grace' }).getByRole('checkbox').click();
+    await bar.getByText('2 selected').waitFor();
+    await openPalette(page);
+    expect((await options(page)).slice(0, 5)).toEqual([
+      'Export 2 selected…',
+      'Change attribute of 2 selected…',
+      'Delete 2 selected…',
+      'Clear selection',
+      'New usern',
+    ]);
+    await expectAccessible();
+    await page.keyboard.type('set attr');
+    await page.keyboard.press('Enter');
+    const dialog = page.getByRole('dialog', { name: 'Change an attribute of 2 users' });
+    await dialog.waitFor();
+    await page.keyboard.press('Escape');
+    await dialog.waitFor({ state: 'detached' });
+    await openPalette(page);
+    await page.keyboard.type('clear');
+    await page.keyboard.press('Enter');
+    await bar.waitFor({ state: 'detached' });
+    await openPalette(page);
+    expect((await options(page))[0]).toBe('New usern');
+    expectNoFaults();
+  });
+
   it('focuses the search', async () => {
     const { page } = await open();
     await openPalette(page);

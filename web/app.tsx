@@ -109,7 +109,11 @@ function App({ directory }: { directory: Directory }) {
         )}
       </div>
       {route.dialog === 'import' && caller.may('batchCreateUsers') && (
-        <ImportDialog directory={directory} onClose={closeDialog} onImported={(newest) => list.refresh(newest)} />
+        <ImportDialog
+          directory={directory}
+          onClose={closeDialog}
+          onImported={(importedUpTo) => list.refresh({ importedUpTo })}
+        />
       )}
       {route.dialog === 'export' && caller.may('exportUsers') && (
         <ExportDialog directory={directory} target={wholeTarget} shownColumns={shownColumns} onClose={closeDialog} />

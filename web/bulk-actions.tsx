@@ -34,8 +34,8 @@ export interface BulkActionsProps {
   readonly query: ListQuery;
   /** The number of users that match; undefined if it is not known. */
   readonly total: number | undefined;
-  /** Called after users were changed or deleted. */
-  onChanged(): void;
+  /** Called after users were changed, or after those with the ids `deleted` were deleted. */
+  onChanged(deleted?: ReadonlySet<string>): void;
 }
 
 /** The dialog is not in the selection bar, because the bar disappears with the selection. */

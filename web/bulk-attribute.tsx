@@ -30,8 +30,8 @@ export interface BulkDialogProps {
   readonly directory: Directory;
   readonly target: BulkTarget;
   onClose(): void;
-  /** Called after users were changed or deleted. */
-  onChanged(): void;
+  /** Called after users were changed, or after those with the ids `deleted` were deleted. */
+  onChanged(deleted?: ReadonlySet<string>): void;
 }
 
 export interface BulkAttributeDialogProps extends BulkDialogProps {

@@ -47,7 +47,7 @@ export function BulkDeleteDialog({ directory, target, onClose, onChanged, onTrie
       }),
     );
     onTried(users.flatMap(({ id }) => (deleted.has(id) ? [] : [id])));
-    if (report.changed > 0) onChanged();
+    if (report.changed > 0) onChanged(deleted);
     if (!report.isWhole || report.failed > 0) return;
     showToast({ text: `Deleted ${usersText(deleted.size)}.` });
     onClose();

@@ -82,7 +82,7 @@ export function ListView(props: ListViewProps) {
   const total = list.total.kind === 'exact' ? list.total.count : undefined;
   const bulk = useBulkActions({
     ...{ directory: list.directory, caller, selection, shownColumns, query: list.query, total },
-    onChanged: () => list.refresh(),
+    onChanged: (deleted) => list.refresh({ deleted }),
   });
   const isFilterInvalid = queryError?.reason === 'INVALID_FILTER';
   // The error of the query is newer than that of a page of the previous one.

@@ -16,6 +16,11 @@ import { restoreRow } from './page-restore.js';
 import { createRowMarks, type LeavingReason, type RowMarks } from './row-marks.js';
 import { createUserCount, type Total, type UserCount } from './user-count.js';
 
+export interface ManyOwnChanges {
+  readonly importedUpTo?: Date | undefined;
+  readonly deleted?: Iterable<string> | undefined;
+}
+
 export class UserList {
   readonly directory: Directory;
   readonly #count: UserCount;
@@ -35,7 +40,7 @@ export class UserList {
   /** Users created up to this time are rows of the list, loaded or not, because they existed when it was read. */
   #readUpTo = 0;
   /** Users deleted by this page. The feed will deliver these changes again. */
-  readonly #dropped = new Set<string>();
+  #dropped = new Set<string>();
   #pendingChanges: UserChange[] = [];
   /** Changes that arrived while a page was loading. The page may have been read before them. */
   #recentChanges: { readonly at: number; readonly change: UserChange }[] = [];
@@ -180,11 +185,12 @@ export class UserList {
   }
 
   /**
-   * Re-reads the rows in view and drops the rest, because changes were missed or because this page has imported users,
-   * the last of them at `ownUpTo`.
+   * Re-reads the rows in view and drops the rest, because changes were missed or because this page has changed many users:
+   * imported some, the last of them at `importedUpTo`, or `deleted` those with these ids.
    */
-  refresh(ownUpTo?: Date): void {
-    this.#readUpTo = Math.max(this.#readUpTo, ownUpTo?.getTime() ?? 0);
+  refresh({ importedUpTo, deleted }: ManyOwnChanges = {}): void {
+    this.#readUpTo = Math.max(this.#readUpTo, importedUpTo?.getTime() ?? 0);
+    if (deleted !== undefined) this.#dropped = new Set(deleted);
     // The pending response may have been read too early.
     this.#mustRefresh = this.isRequesting;
     if (this.#mustRefresh) return;
@@ -270,8 +276,7 @@ export class UserList {
       if (this.#request === controller) this.#request = undefined;
       // Even if the query failed, because then the old rows stay.
       if (this.#mustRefresh) this.refresh();
-      this.#dropRecentChanges();
-      this.#changeSoon();
+      this.#onSettled();
     }
   }
 
@@ -307,10 +312,7 @@ export class UserList {
       onExpired: () => {
         if (!this.isRequesting) this.request(this.#query);
       },
-      onSettled: () => {
-        this.#dropRecentChanges();
-        this.#changeSoon();
-      },
+      onSettled: () => this.#onSettled(),
     });
   }
 
@@ -341,8 +343,9 @@ export class UserList {
     }
   }
 
-  #dropRecentChanges(): void {
+  #onSettled(): void {
     if (!this.#isReading) this.#recentChanges = [];
+    this.#changeSoon();
   }
 
   #applyNow(changes: readonly UserChange[]): void {
@@ -356,10 +359,8 @@ export class UserList {
       if (type === changeTypes.created && isStored) this.#addArrival(user);
       else if (type === changeTypes.updated && isStored) {
         this.#update(user);
-        if (!isWhole) {
-          this.#count.countSoon();
-          if (inView.has(user.id)) this.#leaving.matches.checkSoon(user.id);
-        }
+        if (!isWhole) this.#count.countSoon();
+        if (inView.has(user.id)) this.#leaving.matches.checkSoon(user.id);
       } else if (type === changeTypes.deleted) {
         const isNew = this.arrivals.remove(user.id);
         if (this.#dropped.delete(user.id)) continue;
@@ -390,15 +391,13 @@ export class UserList {
     // The user will be loaded when its position scrolls into view.
     const isRow = (user.createTime?.getTime() ?? 0) <= this.#readUpTo && this.#loader.isUnread(user);
     // Only the server evaluates filters.
-    if (isRow || filter !== '') {
-      this.#count.countSoon();
-      return;
+    if (isRow || filter !== '') this.#count.countSoon();
+    else if (hasWords(user, query)) {
+      this.#addToTotal(1);
+      // In a list of one or two screens, inserting a row does not lose the user's place.
+      if (!this.hasMore && this.rows < pageSize && this.#pages.insert(user)) this.#marks.markChanged(user.id);
+      else this.arrivals.add(user.id);
     }
-    if (!hasWords(user, query)) return;
-    this.#addToTotal(1);
-    // In a list of one or two screens, inserting a row does not lose the user's place.
-    if (!this.hasMore && this.rows < pageSize && this.#pages.insert(user)) this.#marks.markChanged(user.id);
-    else this.arrivals.add(user.id);
   }
 
   #addToTotal(difference: number): void {

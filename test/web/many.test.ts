@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { Locator, Page } from 'playwright-core';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { User } from '../../src/client/index.js';
-import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
+import { browserMissing, delayFrames, type OpenOptions, type TestPage } from './browser.js';
 import { useSite } from './site.js';
 
 const pollTimeout = { timeout: 30_000 };
@@ -71,6 +71,17 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await bar(page).getByRole('button', { name: 'Change attribute…' }).click();
     await dialog(page).getByLabel('Attribute', { exact: true }).fill('team');
     await dialog(page).getByLabel('Value').fill(value);
+  }
+
+  /** Holds all calls of a method after the first 20. The page sends 8 at a time. */
+  async function holdCalls(page: Page, method: string) {
+    let calls = 0;
+    const { promise: released, resolve: release } = Promise.withResolvers<void>();
+    await page.route(`**/${method}`, async (route) => {
+      if (++calls > 20) await released;
+      await route.continue();
+    });
+    return { calls: () => calls, release };
   }
 
   it('get an attribute, all that match with 8 calls at a time, and lose it again by the undo', async () => {
@@ -347,22 +358,14 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
   it('that are left after a stopped deletion stay selected, and are deleted with the same dialog', async () => {
     await create(100);
     const { page, expectAccessible, expectNoFaults } = await open();
-    let calls = 0;
-    let release = () => {};
-    const held = new Promise<void>((resolve) => {
-      release = resolve;
-    });
-    await page.route('**/DeleteUser', async (route) => {
-      if (++calls > 20) await held;
-      await route.continue();
-    });
+    const held = await holdCalls(page, 'DeleteUser');
     await selectAll(page, 'U0 Test');
     await bar(page).getByRole('button', { name: 'Delete…' }).click();
     await dialog(page).getByLabel('Type 100 to delete 100 users').fill('100');
     await button(page, 'Delete 100 users').click();
-    await expect.poll(() => calls, pollTimeout).toBe(28);
+    await expect.poll(held.calls, pollTimeout).toBe(28);
     await button(page, 'Stop').click();
-    release();
+    held.release();
     await dialog(page).getByText('Stopped. 28 users deleted.').waitFor({ timeout: 60_000 });
     expect(await all()).toHaveLength(72);
     // It was not selected, so the deletion must not include it.
@@ -379,6 +382,44 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await expect.poll(focused, pollTimeout).toBe('row');
     expectNoFaults();
   });
+
+  it.each(['', 'attributes.floor < 1000'])(
+    'are subtracted once from the count after a stopped deletion (filter "%s")',
+    async (filter) => {
+      await create(100);
+      const { page, expectNoFaults } = await open(`#filter=${encodeURIComponent(filter)}`);
+      await page.locator('.sign[data-state=live]').waitFor();
+      const remaining = () => page.locator('.total').textContent();
+      await expect.poll(remaining, pollTimeout).toMatch(/^100 /);
+      const held = await holdCalls(page, 'DeleteUser');
+      await selectAll(page, 'U0 Test');
+      await bar(page).getByRole('button', { name: 'Delete…' }).click();
+      await dialog(page).getByLabel('Type 100 to delete 100 users').fill('100');
+      const shown = await page.evaluateHandle(() => {
+        const texts: string[] = [];
+        const total = document.querySelector('.total');
+        if (total === null) throw new Error('The page shows no count.');
+        const observer = new MutationObserver(() => texts.push(total.textContent ?? ''));
+        observer.observe(total, { childList: true, characterData: true, subtree: true });
+        return texts;
+      });
+      // The server counts the users before the page applies the changes of the feed.
+      await delayFrames(page);
+      await button(page, 'Delete 100 users').click();
+      await expect.poll(held.calls, pollTimeout).toBe(28);
+      await button(page, 'Stop').click();
+      held.release();
+      await dialog(page).getByText('Stopped. 28 users deleted.').waitFor({ timeout: 60_000 });
+      await expect.poll(remaining, pollTimeout).toMatch(/^72 /);
+      // A later change: the page has applied those of the deletion before it.
+      const [other] = await all();
+      await site.app.client.deleteUser({ id: other?.id ?? '' });
+      await expect.poll(remaining, pollTimeout).toMatch(/^71 /);
+      const counts = (await shown.jsonValue()).map((text) => Number.parseInt(text, 10));
+      expect(Math.min(...counts)).toBe(71);
+      expectNoFaults();
+    },
+  );
 
   it('do not hide the last row on a phone, neither with their bar nor with a toast', async () => {
     await create(30);
@@ -401,21 +442,13 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
 
   /** Changes 300 users, and stops it after 28. */
   async function stopChange(page: Page): Promise<void> {
-    let calls = 0;
-    let release = () => {};
-    const held = new Promise<void>((resolve) => {
-      release = resolve;
-    });
-    await page.route('**/UpdateUser', async (route) => {
-      if (++calls > 20) await held;
-      await route.continue();
-    });
+    const held = await holdCalls(page, 'UpdateUser');
     await selectAll(page, 'U0 Test');
     await setTeam(page, 'sales');
     await button(page, 'Set team to sales for 300 users').click();
-    await expect.poll(() => calls, pollTimeout).toBe(28);
+    await expect.poll(held.calls, pollTimeout).toBe(28);
     await button(page, 'Stop').click();
-    release();
+    held.release();
     await dialog(page).getByText('Stopped. 28 users changed.').waitFor({ timeout: 60_000 });
     expect((await valuesOf('team')).sales).toBe(28);
   }

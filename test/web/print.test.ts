@@ -73,6 +73,37 @@ describe.skipIf(browserMissing !== undefined)('the page', () => {
     },
   );
 
+  it('prints columns as wide as their contents, and wraps long texts', async () => {
+    const attributes = { team: 'operations', note: 'several words '.repeat(20), link: `https://${'x'.repeat(200)}` };
+    const { user } = await site.app.client.createUser({
+      user: { firstName: 'Ada', lastName: 'Lovelace', email: 'ada@print.example', attributes },
+    });
+    onTestFinished(async () => {
+      await site.app.client.deleteUser({ id: user?.id ?? '' });
+    });
+    const { page, expectNoFaults } = await open(
+      '#query=lovelace&columns=name,email,attributes.team,attributes.note,attributes.link,create_time',
+    );
+    // About as wide as paper.
+    await page.setViewportSize({ width: 794, height: 800 });
+    await page.emulateMedia({ media: 'print' });
+    const cells = await rows(page)
+      .locator('.cell, .cell-name')
+      .evaluateAll((all) =>
+        all.map((cell) => ({
+          width: cell.getBoundingClientRect().width,
+          text: cell.textContent,
+        })),
+      );
+    const widthOf = (start: string) => cells.find(({ text }) => text?.startsWith(start))?.width ?? 0;
+    expect(widthOf('operations')).toBeGreaterThan(0);
+    for (const long of ['ada@', 'https', 'several']) {
+      expect(widthOf(long)).toBeGreaterThan(1.2 * widthOf('operations'));
+    }
+    expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
+    expectNoFaults();
+  });
+
   it('prints an open user alone', async () => {
     const { page, expectNoFaults } = await open('#order_by=email');
     await rows(page).first().click();

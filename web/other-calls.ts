@@ -28,6 +28,7 @@ import {
 import { type MethodName, methodPath } from './caller.js';
 import type { CallOptions, Method } from './connect.js';
 import { bytesOf, sendMessages, sendStream } from './connect-streams.js';
+import { forgetSampledUsers } from './sampled-users.js';
 import type { Calls, ServerStream } from './session-calls.js';
 
 export type OtherCalls = ReturnType<typeof createOtherCalls>;
@@ -39,20 +40,28 @@ export function createOtherCalls(origin: string, { unary, withToken, streamWithT
   }
   const importUsers = methodOf('importUsers', ImportUsersRequest, ImportUsersResponse);
   return {
-    createUser: unary(methodOf('createUser', CreateUserRequest, CreateUserResponse)),
+    createUser: written(unary(methodOf('createUser', CreateUserRequest, CreateUserResponse))),
     getUser: unary(methodOf('getUser', GetUserRequest, GetUserResponse)),
-    updateUser: unary(methodOf('updateUser', UpdateUserRequest, UpdateUserResponse)),
-    deleteUser: unary(methodOf('deleteUser', DeleteUserRequest, DeleteUserResponse)),
+    updateUser: written(unary(methodOf('updateUser', UpdateUserRequest, UpdateUserResponse))),
+    deleteUser: written(unary(methodOf('deleteUser', DeleteUserRequest, DeleteUserResponse))),
     batchGetUsers: unary(methodOf('batchGetUsers', BatchGetUsersRequest, BatchGetUsersResponse)),
-    batchCreateUsers: unary(methodOf('batchCreateUsers', BatchCreateUsersRequest, BatchCreateUsersResponse)),
+    batchCreateUsers: written(unary(methodOf('batchCreateUsers', BatchCreateUsersRequest, BatchCreateUsersResponse))),
     listUserChanges: unary(methodOf('listUserChanges', ListUserChangesRequest, ListUserChangesResponse)),
-    importUsers: (messages: Blob, options?: CallOptions) =>
+    importUsers: written((messages: Blob, options?: CallOptions) =>
       withToken(importUsers.path, { deadlineMs: 0, ...options }, (send) =>
         sendMessages(origin, importUsers, messages, send),
       ),
+    ),
     exportUsers: stream(methodOf('exportUsers', ExportUsersRequest, ExportUsersResponse)),
     watchUsers: stream(methodOf('watchUsers', WatchUsersRequest, WatchUsersResponse)),
   };
+}
+
+/** The page suggests the values that it has just written. */
+function written<Args extends readonly unknown[], Response>(
+  call: (...args: Args) => Promise<Response>,
+): (...args: Args) => Promise<Response> {
+  return (...args) => call(...args).finally(forgetSampledUsers);
 }
 
 function methodOf<Request, Response>(

@@ -4,7 +4,6 @@ import type { User } from '../generated/users/v1/user.js';
 import { defaultCardColumns, keysOf } from './columns.js';
 import type { GridSettings } from './grid-settings.js';
 import { selectsAll } from './list-query.js';
-import { readSampledUsers } from './sampled-users.js';
 import type { UserList } from './user-list.js';
 
 export interface ColumnDefaults {
@@ -63,6 +62,7 @@ function useRememberedKeys(list: UserList, areAutomatic: boolean): readonly stri
     const controller = new AbortController();
     const timer = setTimeout(async () => {
       try {
+        const { readSampledUsers } = await import('./sampled-users.js');
         const keys = keysOf(await readSampledUsers(list.directory, controller.signal)).slice(0, rememberedMax);
         if (!controller.signal.aborted) localStorage.setItem(storageKey, JSON.stringify({ actor, keys }));
       } catch {

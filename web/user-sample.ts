@@ -57,23 +57,21 @@ const valuesMax = 200;
 const charactersMax = 80;
 /** The levels of keys in nested attributes. */
 const levelsMax = 3;
-/** After this time, the next edit of a filter reads the sample again. */
-const freshMs = 60_000;
 
 /** Returns a function that reads the sample, or returns a recent one. It is empty if the call fails. */
 export function createUserSampler(directory: Directory): () => Promise<UserSample> {
-  let sample: Promise<UserSample> | undefined;
-  let readAt = 0;
-  return () => {
-    if (sample === undefined || performance.now() - readAt > freshMs) {
-      readAt = performance.now();
-      sample = readSampledUsers(directory).then(sampleOf, () => {
-        // Suggestions are optional. The next edit tries again.
-        sample = undefined;
-        return noSample;
-      });
+  let users: readonly User[] = [];
+  let sample = noSample;
+  return async () => {
+    try {
+      const read = await readSampledUsers(directory);
+      if (read !== users) sample = sampleOf(read);
+      users = read;
+      return sample;
+    } catch {
+      // Suggestions are optional.
+      return noSample;
     }
-    return sample;
   };
 }
 

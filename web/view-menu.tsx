@@ -6,7 +6,6 @@ import { foldText } from './fold-text.js';
 import { densities, type GridSettings } from './grid-settings.js';
 import { ArrowDownIcon, ArrowUpIcon, ColumnsIcon } from './icons.js';
 import { PopupButton } from './popup.js';
-import { readSampledUsers } from './sampled-users.js';
 import type { UserList } from './user-list.js';
 
 export interface ViewMenuProps {
@@ -141,11 +140,12 @@ function useKnownColumns(list: UserList, columnIds: readonly string[]) {
   const addKnown = (ids: readonly string[]) => setKnown((before) => [...new Set([...before, ...ids])]);
   useEffect(() => {
     const controller = new AbortController();
-    readSampledUsers(list.directory, controller.signal).then(
-      (users) => addKnown(columnsOf(users)),
-      // The loaded rows have most attributes.
-      () => {},
-    );
+    const read = async () => {
+      const { readSampledUsers } = await import('./sampled-users.js');
+      addKnown(columnsOf(await readSampledUsers(list.directory, controller.signal)));
+    };
+    // The loaded rows have most attributes.
+    read().catch(() => {});
     return () => controller.abort();
   }, [list.directory]);
   return [known, addKnown] as const;

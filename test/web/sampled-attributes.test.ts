@@ -42,6 +42,33 @@ describe.skipIf(browserMissing !== undefined)('after the import of many users wi
     expectNoFaults();
   });
 
+  it('reads them once for all parts of the page, and again after a change by the page', async () => {
+    const { page, expectNoFaults } = await site.open('#query=b1%40example.com');
+    let samples = 0;
+    page.on('request', (request) => {
+      const isSample = request.url().endsWith('/ListUsers') && request.postData()?.includes('"pageSize":300');
+      if (isSample === true) samples++;
+    });
+    await page.getByRole('button', { name: 'Columns and density' }).click();
+    await page.getByRole('checkbox', { name: 'department' }).waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('button', { name: 'Filter', exact: true }).click();
+    await page.getByRole('option', { name: /^department/ }).waitFor();
+    await page.keyboard.press('Escape');
+    await page.locator('[data-id]').click();
+    const panel = page.getByRole('complementary');
+    const edit = panel.getByRole('button', { name: 'Edit', exact: true });
+    await edit.click();
+    const department = panel.getByRole('combobox', { name: 'Value of department' });
+    await department.waitFor();
+    expect(samples).toBe(1);
+    await department.fill('Zoo');
+    await department.press('Control+Enter');
+    await edit.click();
+    await expect.poll(() => samples, pollTimeout).toBe(2);
+    expectNoFaults();
+  });
+
   it('shows the columns that most users have from the second visit on, whatever the filter is', async () => {
     const { page, expectNoFaults } = await site.open();
     await page.locator('[data-id]').first().waitFor();

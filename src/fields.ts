@@ -75,6 +75,13 @@ export const emptyTexts = Object.fromEntries(textFields.map(({ name }) => [name,
 export const writableFields = fields.filter((field) => 'input' in field || field.name === 'attributes');
 export const writablePaths: readonly string[] = writableFields.map(({ path }) => path);
 
+/** The path of one attribute, such as `attributes.city`, where other fields have a path. A key may contain dots. */
+export const attributePath = (key: string) => `${attributePrefix}${key}`;
+/** The key in the path of one attribute. Undefined for other paths. */
+export const attributeKeyOf = (path: string) =>
+  path.startsWith(attributePrefix) ? path.slice(attributePrefix.length) : undefined;
+const attributePrefix = 'attributes.';
+
 export type FilterField = Extract<AnyField, { filter: string }>['path'];
 /** The fields that a filter may name, except attributes, and how each is compared. */
 export const filterFields = Object.fromEntries(

@@ -4,27 +4,27 @@
  * The URL's hash determines what is open (route.ts). Browsers do not send it to servers.
  */
 import { useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useRef } from 'preact/hooks';
-import { afterPaint } from './after-paint.js';
-import { targetOfAll } from './bulk-target.js';
-import type { Directory } from './directory.js';
+import { selectsAll } from './address/list-query.js';
+import { usePageTitle } from './address/page-title.js';
+import { type Go, listQueryOf, readRoute, useRoute } from './address/route.js';
+import { targetOfAll } from './calls/bulk-target.js';
+import type { Directory } from './calls/directory.js';
+import { usePageOverlay } from './commands/page-overlay.js';
 import { Header } from './header.js';
-import { lazyDialog, lazyPanel, lazyView } from './lazy.js';
-import { selectsAll } from './list-query.js';
-import { ListView } from './list-view.js';
-import { useLiveList } from './live-list.js';
+import { ListView } from './list/list-view.js';
+import { useLiveList } from './list/live-list.js';
+import { useSelection } from './list/use-selection.js';
 import { NoAccess } from './no-access.js';
-import { usePageOverlay } from './page-overlay.js';
-import { usePageTitle } from './page-title.js';
-import { type Go, listQueryOf, readRoute, useRoute } from './route.js';
 import { SignIn } from './sign-in.js';
 import { ToastList } from './toast-list.js';
-import { useSelection } from './use-selection.js';
-import type { LeaveGuard } from './user-panel.js';
+import { afterPaint } from './ui/after-paint.js';
+import { lazyDialog, lazyPanel, lazyView } from './ui/lazy.js';
+import type { LeaveGuard } from './user/user-panel.js';
 
-const MetricsView = lazyView('Metrics', async () => (await import('./metrics-view.js')).MetricsView);
-const OpenUser = lazyPanel('User', async () => (await import('./open-user.js')).OpenUser);
-const ImportDialog = lazyDialog('Import users', async () => (await import('./import-dialog.js')).ImportDialog);
-const ExportDialog = lazyDialog('Export users', async () => (await import('./export-dialog.js')).ExportDialog);
+const MetricsView = lazyView('Metrics', async () => (await import('./metrics/metrics-view.js')).MetricsView);
+const OpenUser = lazyPanel('User', async () => (await import('./list/open-user.js')).OpenUser);
+const ImportDialog = lazyDialog('Import users', async () => (await import('./import/import-dialog.js')).ImportDialog);
+const ExportDialog = lazyDialog('Export users', async () => (await import('./export/export-dialog.js')).ExportDialog);
 
 const dialogTitles = { '': '', import: 'Import users', export: 'Export users' };
 

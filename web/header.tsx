@@ -1,15 +1,15 @@
 /** The top of every view: the name, the number of users, the state of the live feed, and the actions. */
 import type { ComponentChildren } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
-import type { Caller } from './caller.js';
-import type { Command } from './commands.js';
-import { formatCount } from './format.js';
-import { MenuIcon, MetricsIcon, PersonIcon, PlusIcon, UsersIcon } from './icons.js';
-import { keyText } from './key-text.js';
-import { type Go, metrics, type Route } from './route.js';
-import type { Session } from './session.js';
-import type { Total } from './user-count.js';
-import type { FeedState } from './user-feed.js';
+import { type Go, metrics, type Route } from './address/route.js';
+import type { Caller } from './calls/caller.js';
+import type { Session } from './calls/session.js';
+import type { FeedState } from './calls/user-feed.js';
+import type { Command } from './commands/commands.js';
+import type { Total } from './list/user-count.js';
+import { formatCount } from './text/format.js';
+import { keyText } from './text/key-text.js';
+import { MenuIcon, MetricsIcon, PersonIcon, PlusIcon, UsersIcon } from './ui/icons.js';
 
 export interface HeaderProps {
   readonly session: Session;

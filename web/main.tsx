@@ -1,9 +1,9 @@
 /** The page's entry point. Replaces the shell of index.html. */
 import { render } from 'preact';
 import { Page } from './app.js';
-import { type AuthResponse, handOver, takeAuthResponse } from './auth-response.js';
-import { createDirectory } from './directory.js';
-import { keepFocus } from './kept-focus.js';
+import { type AuthResponse, handOver, takeAuthResponse } from './calls/auth-response.js';
+import { createDirectory } from './calls/directory.js';
+import { keepFocus } from './ui/kept-focus.js';
 import './styles/index.css';
 
 /** So that a server that answers at once never shows a page that it then corrects. */

@@ -1,7 +1,7 @@
 /** Tells a caller that it may not read the list. */
-import type { Caller } from './caller.js';
-import { EmptyState } from './empty-state.js';
-import { LockIcon } from './icons.js';
+import type { Caller } from './calls/caller.js';
+import { EmptyState } from './ui/empty-state.js';
+import { LockIcon } from './ui/icons.js';
 
 export function NoAccess({ caller: { actor, name } }: { caller: Caller }) {
   return (

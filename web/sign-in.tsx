@@ -1,7 +1,7 @@
 /** Asks the user to sign in, at the issuer or with a token. The page keeps tokens in memory only. */
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { onDialogShown } from './dialog.js';
-import type { Session } from './session.js';
+import type { Session } from './calls/session.js';
+import { onDialogShown } from './ui/dialog.js';
 
 export function SignIn({ session }: { session: Session }) {
   const dialog = useRef<HTMLDialogElement>(null);

@@ -1,8 +1,8 @@
 /** Shows the toasts in a corner of the page, and announces them to screen readers. */
 import { useEffect, useLayoutEffect, useReducer, useRef, useState } from 'preact/hooks';
-import { useListCover } from './cover.js';
-import { CloseIcon } from './icons.js';
-import { lazyDialog } from './lazy.js';
+import { useListCover } from './ui/cover.js';
+import { CloseIcon } from './ui/icons.js';
+import { lazyDialog } from './ui/lazy.js';
 import {
   closeAllToasts,
   closeToast,
@@ -11,9 +11,9 @@ import {
   shownToasts,
   toastMs,
   undoToast,
-} from './toasts.js';
+} from './ui/toasts.js';
 
-const FailuresDialog = lazyDialog('Failed users', async () => (await import('./bulk-report.js')).FailuresDialog);
+const FailuresDialog = lazyDialog('Failed users', async () => (await import('./bulk/bulk-report.js')).FailuresDialog);
 
 export function ToastList() {
   const [, redraw] = useReducer<number, void>((before) => before + 1, 0);

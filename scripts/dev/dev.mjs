@@ -27,7 +27,7 @@ const shutdownMs = '500';
 // Always set for the server, so that it reports an address that is in use. By default, it would continue without HTTP.
 const httpAddress = process.env.HTTP_ADDRESS || 'localhost:8080';
 const httpUrl = `${process.env.TLS_CERT ? 'https' : 'http'}://${httpAddress}/`;
-// The page sends these requests to the server. The pattern must not match web/metrics.ts or web/sign-in.tsx.
+// The page sends these requests to the server. The pattern must not match web/metrics/metrics.ts or web/sign-in.tsx.
 const apiPattern = '^/(?:users\\.v1\\.|(?:metrics|healthz|readyz(?:/writes)?|(?:openapi|sign-in)\\.json)(?:\\?|$))';
 
 const startedAtMs = performance.now();

@@ -5,7 +5,7 @@
  */
 import { type Command, InvalidArgumentError } from 'commander';
 import type { User } from '../client/index.js';
-import { type TextName, textFields, writableFields } from '../fields.js';
+import { attributeKeyOf, type TextName, textFields, writableFields } from '../fields.js';
 import { inexactNumberText } from '../json.js';
 import { hasInfinity, isObject, readJson } from '../user-files/read-json.js';
 import { UsageError } from './failure.js';
@@ -67,8 +67,8 @@ const clearable = writableFields.filter((field) => !('isRequired' in field)).map
 
 /** Converts a field of `--clear` into its path in a mask: last-name becomes last_name. */
 export function parseClear(text: string, before: string[] = []): string[] {
-  const path = text.startsWith('attributes.') ? text : text.replaceAll('-', '_');
-  if (!clearable.includes(path) && !/^attributes\../.test(path)) {
+  const path = attributeKeyOf(text) === undefined ? text.replaceAll('-', '_') : text;
+  if (!clearable.includes(path) && !attributeKeyOf(path)) {
     throw new InvalidArgumentError(`It must be ${clearable.map(flagOf).join(', ')} or attributes.KEY.`);
   }
   return [...before, path];

@@ -58,7 +58,7 @@ const endpoints: Readonly<Record<string, OpenEndpoint>> = {
 };
 
 const listUsersPath = '/users.v1.UserService/ListUsers';
-// The first call of the page (web/first-users.ts). The browser sends it before it has loaded the page's script, and so
+// The first call of the page (web/calls/first-users.ts). The browser sends it before it has loaded the page's script, and so
 // without the header with which the page reads the current state.
 const firstUsersPath = `${listUsersPath}?connect=v1&encoding=json&message=%7B%22pageSize%22%3A200%2C%22orderBy%22%3A%22create_time%20desc%22%7D`;
 const firstUsersLink = `<${firstUsersPath}>; rel=preload; as=fetch; crossorigin`;

@@ -4,7 +4,7 @@
  * A part of the validation depends on the current user. operations/update-user.ts does that part.
  */
 import { z } from 'zod';
-import { writableFields, writablePaths } from '../fields.js';
+import { attributeKeyOf, attributePath, writableFields, writablePaths } from '../fields.js';
 import { validateEmail, validateLegacyEmail } from './email.js';
 import { invalid, type Violation } from './fault.js';
 import { validateStorable } from './text.js';
@@ -43,7 +43,6 @@ export interface UpdateUserRequest extends RequiredVersion {
 // Accepts any email, because an unchanged email is always valid. A new one is validated separately.
 const schemas = { ...textSchemas, email: z.string(), attributes: attributesSchema };
 const fieldNames = new Map<string, keyof UserFields>(writableFields.map(({ name, path }) => [path, name]));
-const attributePrefix = 'attributes.';
 
 interface WrittenUser extends Omit<UserFields, 'attributes'> {
   id: string;
@@ -114,7 +113,7 @@ function parseUpdateMask(
       names.add(name);
       return;
     }
-    const key = path.startsWith(attributePrefix) ? path.slice(attributePrefix.length) : undefined;
+    const key = attributeKeyOf(path);
     const unknown =
       path === '*' ? '"*" must be the only path' : `must be one of ${writablePaths.join(', ')}, attributes.KEY`;
     const description = validateStorable(path) ?? (key === undefined ? unknown : validateKey(key));
@@ -140,7 +139,7 @@ const dotsText = `must have at most ${dotsMax} dots after "attributes.", unless 
 function createKeyValidator(attributes: JsonObject, paths: ReadonlySet<string>): (key: string) => string | undefined {
   const unnamedKeys = paths.has('attributes')
     ? []
-    : Object.keys(attributes).filter((key) => !paths.has(attributePrefix + key));
+    : Object.keys(attributes).filter((key) => !paths.has(attributePath(key)));
   const otherKeys = new Set(unnamedKeys.map(comparable));
   const validatePath = (path: string) => {
     let dots = 0;

@@ -1,5 +1,7 @@
 /** Refuses requests that read or write attributes which their caller must not read or write. */
+
 import { isDeepStrictEqual } from 'node:util';
+import { attributeKeyOf } from '../fields.js';
 import type { Permissions } from '../model/caller.js';
 import { Fault, fieldForbidden, type Violation } from '../model/fault.js';
 import { type Filter, parseFilter } from '../model/filter.js';
@@ -61,8 +63,6 @@ export interface RawUpdate {
   readonly updateMask: readonly string[];
 }
 
-const attributePrefix = 'attributes.';
-
 /**
  * Throws FIELD_FORBIDDEN if the mask names a protected key, or if the update replaces all attributes, some of which the
  * caller cannot see. Returns whether the update replaces all attributes, so that `checkReplaced` must compare them.
@@ -71,7 +71,7 @@ export function checkUpdate({ user, updateMask }: RawUpdate, permissions: Permis
   const { hiddenAttributes, protectedAttributes } = permissions;
   const violations: Violation[] = [];
   for (const [index, path] of updateMask.entries()) {
-    const key = path.startsWith(attributePrefix) ? path.slice(attributePrefix.length) : undefined;
+    const key = attributeKeyOf(path);
     if (key !== undefined && protectedAttributes.has(key)) {
       const description = `must not name the attribute ${key}, which the caller may not write`;
       violations.push({ field: `update_mask.paths[${index}]`, description });

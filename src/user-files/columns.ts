@@ -5,7 +5,7 @@
  * it, so it must not import Node modules.
  */
 import type { DeepPartial, User } from '../client/index.js';
-import { userFields, writableFields, writablePaths } from '../fields.js';
+import { attributeKeyOf, userFields, writableFields, writablePaths } from '../fields.js';
 import { inexactNumberText } from '../json.js';
 import { safeJson } from '../safe-text.js';
 import { type CellType, valueOfCell } from './cell-types.js';
@@ -39,8 +39,6 @@ export const ignoredFields = exportColumns.filter((path) => !writablePaths.inclu
 export const errorColumns: readonly string[] = ['error_field', 'error_reason', 'error_message'];
 export const errorMember = 'error';
 
-const attributePrefix = 'attributes.';
-
 type Field = (typeof writableFields)[number]['name'];
 
 const namesByPath = new Map<string, Field>(writableFields.map(({ path, name }) => [path, name]));
@@ -68,14 +66,15 @@ export function targetOf(name: string, { column = new Map() }: ColumnOptions): T
 /** The target of a writable field's name in snake_case, of attributes.KEY, or of full_name. */
 export function targetOfField(field: string): Target {
   if (field === fullNameColumn) return 'fullName';
-  if (field.startsWith(attributePrefix)) return { attribute: field.slice(attributePrefix.length) };
+  const attribute = attributeKeyOf(field);
+  if (attribute !== undefined) return { attribute };
   const name = namesByPath.get(field);
   return name && { field: name };
 }
 
 /** Whether a name in snake_case is a field that clients can write. */
 export function isWritable(field: string): boolean {
-  return namesByPath.has(field) || (field.startsWith(attributePrefix) && field.length > attributePrefix.length);
+  return namesByPath.has(field) || Boolean(attributeKeyOf(field));
 }
 
 /** Does not change the part after "attributes.", because it is data. */

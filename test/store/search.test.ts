@@ -15,8 +15,8 @@ import { insertUsers } from '../../src/store/insert-users.js';
 import { buildListIndex, listIndexes } from '../../src/store/list-indexes.js';
 import { countUsers, listStatements } from '../../src/store/list-users.js';
 import { resolveIds } from '../../src/store/searched-ids.js';
-import { foldText } from '../../web/fold-text.js';
-import { hasWords } from '../../web/list-query.js';
+import { hasWords } from '../../web/address/list-query.js';
+import { foldText } from '../../web/text/fold-text.js';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { databaseOptions, presentIndexes, someFields } from '../support/open-database.js';
 

@@ -1,8 +1,8 @@
 /** Tests attributes as rows of text: values that are not edited stay the same, and each problem names its row. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { attributeRowsOf, newRow, readAttributes, withText, withType } from '../../web/attributes.js';
-import { differences, type JsonObject, noFields, withValues } from '../../web/user-fields.js';
+import { attributeRowsOf, newRow, readAttributes, withText, withType } from '../../web/users/attributes.js';
+import { differences, type JsonObject, noFields, withValues } from '../../web/users/user-fields.js';
 
 const key = fc.oneof(fc.string(), fc.constantFrom('', '__proto__', 'a.b', '"', '\\', '😀'));
 const json = fc.dictionary(key, fc.jsonValue()).map((value) => JSON.parse(JSON.stringify(value)) as JsonObject);

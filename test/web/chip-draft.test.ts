@@ -1,11 +1,11 @@
 /** Tests chips while they are edited: what was typed becomes a chip, and a chip opens as what was typed. */
 import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { type ChipDraft, chipOf, draftOf, newDraft, shownDays, withOperator } from '../../web/chip-draft.js';
-import { periodsOf } from '../../web/chip-values.js';
-import { type Chip, writeChip } from '../../web/filter-chips.js';
-import { chipText, chipTexts } from '../../web/filter-fields.js';
-import { readChips } from '../../web/read-chips.js';
+import { type ChipDraft, chipOf, draftOf, newDraft, shownDays, withOperator } from '../../web/filter/chip-draft.js';
+import { periodsOf } from '../../web/filter/chip-values.js';
+import { type Chip, writeChip } from '../../web/filter/filter-chips.js';
+import { chipText, chipTexts } from '../../web/filter/filter-fields.js';
+import { readChips } from '../../web/filter/read-chips.js';
 
 const zone = process.env.TZ;
 afterEach(() => {

@@ -2,7 +2,7 @@
 import type { Page } from 'playwright-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { User } from '../../generated/users/v1/user.js';
-import { columnOf, defaultCardColumns, defaultColumns, minWidthOf, templateOf } from '../../web/columns.js';
+import { columnOf, defaultCardColumns, defaultColumns, minWidthOf, templateOf } from '../../web/list/columns.js';
 import { browserMissing } from './browser.js';
 import { useSite } from './site.js';
 

@@ -6,10 +6,10 @@ import { User } from '../../src/client/index.js';
 import type { Row } from '../../src/user-files/columns.js';
 import { parseEncoding } from '../../src/user-files/file-text.js';
 import { type Column, matchHeader } from '../../src/user-files/header.js';
-import { createRejectedCsv, fileRowsOf, readText, refuseColumns } from '../../web/csv.js';
-import { encodings } from '../../web/encodings.js';
-import { createExportFile, exportFields } from '../../web/export-format.js';
-import type { OnTaken } from '../../web/import-messages.js';
+import { createExportFile, exportFields } from '../../web/export/export-format.js';
+import { createRejectedCsv, fileRowsOf, readText, refuseColumns } from '../../web/import/csv.js';
+import { encodings } from '../../web/import/encodings.js';
+import type { OnTaken } from '../../web/import/import-messages.js';
 
 // As in the page, which Vite builds with csv-parse's build for browsers. The command line above has the default build.
 vi.resetModules();

@@ -3,9 +3,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Fault } from '../../src/model/fault.js';
 import { parseFilter } from '../../src/model/filter.js';
-import { CallError } from '../../web/call-error.js';
-import { quoted, stringValue, tokensOf } from '../../web/cel-tokens.js';
-import { offeredValues } from '../../web/chip-values.js';
+import { CallError } from '../../web/calls/call-error.js';
+import { offeredValues } from '../../web/filter/chip-values.js';
 import {
   type Chip,
   type ChipValue,
@@ -13,10 +12,11 @@ import {
   type Operator,
   writeChip,
   writeChips,
-} from '../../web/filter-chips.js';
-import { mistakeOf } from '../../web/filter-mistake.js';
-import { readChips } from '../../web/read-chips.js';
-import { sentFilter } from '../../web/relative-days.js';
+} from '../../web/filter/filter-chips.js';
+import { mistakeOf } from '../../web/filter/filter-mistake.js';
+import { readChips } from '../../web/filter/read-chips.js';
+import { quoted, stringValue, tokensOf } from '../../web/text/cel-tokens.js';
+import { sentFilter } from '../../web/text/relative-days.js';
 
 const texts = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 20 }).map((text) => text.replaceAll('\0', '')),

@@ -1,8 +1,8 @@
 /** Tests which advice a filter without matches gets, from a few users. */
 import { describe, expect, it } from 'vitest';
 import { User } from '../../generated/users/v1/user.js';
-import { writeChip } from '../../web/filter-chips.js';
-import { filterHint } from '../../web/filter-hint.js';
+import { writeChip } from '../../web/filter/filter-chips.js';
+import { filterHint } from '../../web/filter/filter-hint.js';
 
 const users = [
   { department: 'Legal', address: { city: 'Reykjavík', 'post code': '1' }, note: null },

@@ -1,9 +1,9 @@
 /** Tests that the server's Link header names the page's script and its first call. */
 import { expect, it } from 'vitest';
-import { firstUsersQuery } from '../../web/first-users.js';
-import { listUsersMethod } from '../../web/json-methods.js';
-import { pageSize } from '../../web/page-loader.js';
-import { allPeople } from '../../web/route.js';
+import { allPeople } from '../../web/address/route.js';
+import { firstUsersQuery } from '../../web/calls/first-users.js';
+import { listUsersMethod } from '../../web/calls/json-methods.js';
+import { pageSize } from '../../web/list/page-loader.js';
 import { startTestApp } from '../support/app.js';
 
 it('the server names the script and the call that the page needs first, so that the browser requests them early', async () => {

@@ -4,7 +4,7 @@ import type { Locator, Page } from 'playwright-core';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { User } from '../../src/client/index.js';
 import { matchHeader } from '../../src/user-files/header.js';
-import { similarKey } from '../../web/attributes.js';
+import { frequentAttributes, type KnownAttributes } from '../../web/attributes/use-attribute-types.js';
 import {
   adviceFor,
   cellNoteOf,
@@ -15,9 +15,9 @@ import {
   withKnownKeys,
   withType,
   withTypes,
-} from '../../web/import-attributes.js';
-import { withAttributes } from '../../web/import-file.js';
-import { frequentAttributes, type KnownAttributes } from '../../web/use-attribute-types.js';
+} from '../../web/import/import-attributes.js';
+import { withAttributes } from '../../web/import/import-file.js';
+import { similarKey } from '../../web/users/attributes.js';
 import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
 import { button, counts, dialog, useCsvFiles } from './import-dialog.js';
 import { useSite } from './site.js';

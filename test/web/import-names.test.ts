@@ -1,7 +1,7 @@
 /** Tests the columns of an import that are names: whole names, and files without names. */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { matchHeader } from '../../src/user-files/header.js';
-import { withFullName } from '../../web/import-file.js';
+import { withFullName } from '../../web/import/import-file.js';
 import { browserMissing } from './browser.js';
 import { button, counts, dialog, useCsvFiles } from './import-dialog.js';
 import { useSite } from './site.js';

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { Locator, Page, Route } from 'playwright-core';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { matchHeader } from '../../src/user-files/header.js';
-import { withEmail } from '../../web/import-file.js';
+import { withEmail } from '../../web/import/import-file.js';
 import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
 import { button, counts, dialog, useCsvFiles } from './import-dialog.js';
 import { useSite } from './site.js';

@@ -1,8 +1,8 @@
 /** Tests that the answers in JSON are the same messages as those in protobuf's binary format. */
 import { expect, it } from 'vitest';
 import { GetCallerResponse, ListUsersRequest, ListUsersResponse } from '../../generated/users/v1/user_service.js';
-import type { Method } from '../../web/connect.js';
-import { getCallerMethod, listUsersMethod } from '../../web/json-methods.js';
+import type { Method } from '../../web/calls/connect.js';
+import { getCallerMethod, listUsersMethod } from '../../web/calls/json-methods.js';
 import { startTestApp } from '../support/app.js';
 
 it('reads the same users from JSON as from the binary format', async () => {

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { keys } from '../../web/keys.js';
+import { keys } from '../../web/commands/keys.js';
 
 const docs = readFileSync(path.resolve(import.meta.dirname, '../../docs/web.md'), 'utf8');
 

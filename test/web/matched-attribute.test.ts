@@ -1,8 +1,8 @@
 /** Tests which attribute explains why a user matches a filter. */
 import { describe, expect, it } from 'vitest';
 import { User } from '../../src/client/index.js';
-import { type Chip, writeChip } from '../../web/filter-chips.js';
-import { matchOfFilter } from '../../web/matched-attribute.js';
+import { type Chip, writeChip } from '../../web/filter/filter-chips.js';
+import { matchOfFilter } from '../../web/list/matched-attribute.js';
 
 const tags = ['attributes', 'tags'];
 const note = ['attributes', 'note'];

@@ -1,7 +1,7 @@
 /** Tests what the page computes from the server's metrics. */
 import { describe, expect, it } from 'vitest';
 import { createMetrics, metricsText } from '../../src/telemetry/metrics.js';
-import { parseMetrics, quantile, sampleBetween } from '../../web/metrics.js';
+import { parseMetrics, quantile, sampleBetween } from '../../web/metrics/metrics.js';
 
 const method = (name: string) => `users.v1.UserService/${name}`;
 

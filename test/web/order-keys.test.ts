@@ -1,7 +1,7 @@
 /** Tests keys between two others in an order of the list. */
 import { describe, expect, it } from 'vitest';
-import { conditionBefore, conditionFrom, greatestId, keyBefore, keyBetween } from '../../web/order-keys.js';
-import { createUserOrder, type OrderKey } from '../../web/user-order.js';
+import { conditionBefore, conditionFrom, greatestId, keyBefore, keyBetween } from '../../web/users/order-keys.js';
+import { createUserOrder, type OrderKey } from '../../web/users/user-order.js';
 
 const id = (end: string) => `01a2202d-6858-77d5-8af9-fd55d920d${end}`;
 const at = (value: string | number, end = '000'): OrderKey => ({ value, id: id(end) });

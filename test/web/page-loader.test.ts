@@ -2,10 +2,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { User } from '../../generated/users/v1/user.js';
 import { ListUsersResponse } from '../../generated/users/v1/user_service.js';
-import { CallError } from '../../web/call-error.js';
-import type { UserReader } from '../../web/directory.js';
-import { createPageLoader, type PageLoader, pageSize } from '../../web/page-loader.js';
-import { createUserOrder } from '../../web/user-order.js';
+import { CallError } from '../../web/calls/call-error.js';
+import type { UserReader } from '../../web/calls/directory.js';
+import { createPageLoader, type PageLoader, pageSize } from '../../web/list/page-loader.js';
+import { createUserOrder } from '../../web/users/user-order.js';
 
 const usersMany = 20_000;
 const rowsInView = 16;

@@ -1,7 +1,7 @@
 /** Tests the command palette, the keyboard help and the tab's title in a real browser, against the whole application. */
 import type { Page } from 'playwright-core';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { keys } from '../../web/keys.js';
+import { keys } from '../../web/commands/keys.js';
 import { browserMissing, delayFrames, type OpenOptions, type TestPage } from './browser.js';
 import { useSite } from './site.js';
 

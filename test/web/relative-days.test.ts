@@ -1,7 +1,7 @@
 /** Tests days in a filter that move with the calendar: what the server receives instead of them, and where its errors are. */
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
-import { hasRelativeDays, placeInFilter, relativeDayOf, sentFilter } from '../../web/relative-days.js';
+import { hasRelativeDays, placeInFilter, relativeDayOf, sentFilter } from '../../web/text/relative-days.js';
 
 const zone = process.env.TZ;
 afterEach(() => {

@@ -1,7 +1,7 @@
 /** Tests which emails of a file are the same, and how an import says so. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { emailKey } from '../../web/email-key.js';
-import { createRepeatedEmails } from '../../web/repeated-emails.js';
+import { createRepeatedEmails } from '../../web/import/repeated-emails.js';
+import { emailKey } from '../../web/text/email-key.js';
 import { browserMissing } from './browser.js';
 import { button, counts, dialog, useCsvFiles } from './import-dialog.js';
 import { useSite } from './site.js';

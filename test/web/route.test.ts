@@ -1,6 +1,6 @@
 /** Tests how the page reads its address. */
 import { describe, expect, it } from 'vitest';
-import { readRoute } from '../../web/route.js';
+import { readRoute } from '../../web/address/route.js';
 
 describe('the address', () => {
   it('has the default order if it names a field that the list cannot be ordered by', () => {

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import type { Locator, Page } from 'playwright-core';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { readColumns, writeColumns } from '../../web/saved-views.js';
+import { readColumns, writeColumns } from '../../web/list/saved-views.js';
 import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
 import { startGuardedApp } from './guarded-app.js';
 import { useSite } from './site.js';

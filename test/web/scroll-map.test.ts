@@ -1,6 +1,6 @@
 /** Tests a list of any length in an element of a bounded height: the rows in view, and the element's position. */
 import { describe, expect, it } from 'vitest';
-import { createScrollMap } from '../../web/scroll-map.js';
+import { createScrollMap } from '../../web/list/scroll-map.js';
 
 const viewPx = 600;
 

@@ -1,6 +1,6 @@
 /** Tests which users are selected. */
 import { describe, expect, it } from 'vitest';
-import { createSelection } from '../../web/selection.js';
+import { createSelection } from '../../web/users/selection.js';
 
 describe('a selection', () => {
   it('has the users that were toggled, and notifies its listeners', () => {

@@ -1,8 +1,8 @@
 /** Tests what other users have in an attribute: the type, the values to offer, and what a new key takes from them. */
 import { describe, expect, it } from 'vitest';
 import { User } from '../../src/client/index.js';
-import { newRow, withChosenType, withText } from '../../web/attributes.js';
-import { offeredRows, othersNoun, usedAttributes, withKey } from '../../web/used-attributes.js';
+import { newRow, withChosenType, withText } from '../../web/users/attributes.js';
+import { offeredRows, othersNoun, usedAttributes, withKey } from '../../web/users/used-attributes.js';
 
 const user = (attributes: Record<string, unknown>) => User.fromPartial({ attributes });
 const usersWith = (key: string, values: readonly unknown[]) => values.map((value) => user({ [key]: value }));

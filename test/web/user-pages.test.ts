@@ -1,7 +1,7 @@
 /** Tests the page's memory of a list while the server's pages change. */
 import { describe, expect, it } from 'vitest';
 import { User } from '../../generated/users/v1/user.js';
-import { UserPages } from '../../web/user-pages.js';
+import { UserPages } from '../../web/list/user-pages.js';
 
 const pageSize = 3;
 

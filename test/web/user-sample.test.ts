@@ -1,7 +1,7 @@
 /** Tests what a sample of users suggests: the kinds of attributes, and the most frequent values. */
 import { describe, expect, it } from 'vitest';
 import { User } from '../../src/client/index.js';
-import { type SampledField, sampleOf, searchedPaths } from '../../web/user-sample.js';
+import { type SampledField, sampleOf, searchedPaths } from '../../web/filter/user-sample.js';
 
 const user = (attributes: Record<string, unknown>, texts: Partial<User> = {}) =>
   User.fromPartial({ firstName: 'Ada', email: 'ada@example.com', attributes, ...texts });

@@ -1,0 +1,387 @@
+/** Sets or removes one attribute of many users. The toast after it can undo that. */
+import type { RefObject } from 'preact';
+import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { AttributeInput } from '../attributes/attribute-input.js';
+import { isPlainEnter } from '../attributes/suggested-text.js';
+import { useAttributeTypes } from '../attributes/use-attribute-types.js';
+import { type BulkTarget, describeTarget, readTarget, targetOfIds, usersText } from '../calls/bulk-target.js';
+import type { Directory } from '../calls/directory.js';
+import { Dialog } from '../ui/dialog.js';
+import { showInvalid } from '../ui/show-invalid.js';
+import { StopButton } from '../ui/stop-button.js';
+import { closeToast, type FailedUser, PartlyUndone, showToast, undoToast } from '../ui/toasts.js';
+import {
+  type AttributeRow,
+  type AttributeType,
+  attributeTypes,
+  isBlankText,
+  newRow,
+  readAttributes,
+  withChosenType,
+} from '../users/attributes.js';
+import { othersNoun, type UsedAttributes, withKey } from '../users/used-attributes.js';
+import { BulkResult, BulkRunning } from './bulk-report.js';
+import { type BulkReport, runBulk } from './bulk-run.js';
+import { changedText, changeText } from './bulk-texts.js';
+import { type AttributeChange, type Changed, writeAttribute } from './bulk-writes.js';
+import { type RunOptions, useBulk } from './use-bulk.js';
+
+export interface BulkDialogProps {
+  readonly directory: Directory;
+  readonly target: BulkTarget;
+  onClose(): void;
+  /** Called after users were changed, or after those with the ids `deleted` were deleted. */
+  onChanged(deleted?: ReadonlySet<string>): void;
+}
+
+export interface BulkAttributeDialogProps extends BulkDialogProps {
+  /** Called after the change was tried for all users, with those for whom it failed. */
+  onTried(failedIds: readonly string[]): void;
+}
+
+// The page keeps the old values of this many users for an undo.
+const undoMax = 100_000;
+
+export function BulkAttributeDialog({ directory, target, onClose, onChanged, onTried }: BulkAttributeDialogProps) {
+  const known = useAttributeTypes(directory, target, { includesSample: true });
+  const [row, setRow] = useState<AttributeRow>(newRow);
+  // The attributes may be known only after the key was typed.
+  useEffect(() => setRow((before) => withKey(before, before.key, known)), [known]);
+  const [removes, setRemoves] = useState(false);
+  // A second try has only the users for whom the first one failed.
+  const [current, setCurrent] = useState(target);
+  const [problem, setProblem] = useState<ReturnType<typeof readChange>['problem']>();
+  const { step, start, stop, isStopping } = useBulk();
+  // Of all tries together, because one undo reverts them all.
+  const changedRef = useRef<{ readonly users: Changed[]; count: number; toast?: number }>({ users: [], count: 0 });
+  const bodyRef = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => {
+    bodyRef.current?.querySelector<HTMLElement>('[data-first]')?.focus();
+  }, [step.kind]);
+  useLayoutEffect(() => {
+    if (problem !== undefined) showInvalid(bodyRef.current);
+  }, [problem]);
+
+  async function run(users: BulkTarget, change: AttributeChange): Promise<void> {
+    const all = changedRef.current;
+    setCurrent(users);
+    const report = await start((options) => changeAll({ directory, users, change, changed: all.users, ...options }));
+    if (report.changed > 0) onChanged();
+    if (report.isWhole) onTried(failedIdsOf(report));
+    all.count += report.changed;
+    const canUndo = all.count > 0 && all.count <= undoMax;
+    if (all.toast !== undefined) closeToast(all.toast);
+    all.toast = showToast({
+      text: resultText(change, { ...report, changed: all.count }),
+      undo: canUndo ? () => undo(directory, change.key, all.users, onChanged) : undefined,
+    });
+    if (report.isWhole && report.failed === 0) onClose();
+  }
+
+  const submit = () => {
+    if (step.kind === 'running') return;
+    const { change, problem: found } = readChange(row, removes, directory.caller.protectedAttributes);
+    setProblem(found);
+    if (change === undefined) return;
+    const failedIds = step.kind === 'report' && step.report.isWhole ? failedIdsOf(step.report) : undefined;
+    void run(failedIds === undefined ? target : targetOfIds(failedIds, target), change);
+  };
+  const { change: next } = readChange(row, removes, directory.caller.protectedAttributes);
+  const users = describeTarget(target);
+  const action = next === undefined ? `${removes ? 'Remove' : 'Set'} for ${users}` : changeText(next, users);
+  const wasStopped = step.kind === 'report' && !step.report.isWhole && step.report.problem === '';
+  // A dialog covers the toast with the same button.
+  const { count, toast } = changedRef.current;
+  const canUndo = step.kind === 'report' && toast !== undefined && count > 0 && count <= undoMax;
+  return (
+    <Dialog
+      title={`Change an attribute of ${users}`}
+      onClose={step.kind === 'running' ? stop : onClose}
+      onSubmit={submit}
+      footer={
+        step.kind === 'running' ? (
+          <StopButton isStopping={isStopping} onStop={stop} />
+        ) : (
+          <>
+            <button type="button" class="button" onClick={onClose}>
+              {step.kind === 'report' ? 'Close' : 'Cancel'}
+            </button>
+            {canUndo && (
+              <button
+                type="button"
+                class="button"
+                onClick={() => {
+                  onClose();
+                  undoToast(toast);
+                }}
+              >
+                Undo
+              </button>
+            )}
+            <button type="submit" class="button primary">
+              {step.kind === 'form' ? action : wasStopped ? 'Continue' : 'Try again'}
+            </button>
+          </>
+        )
+      }
+    >
+      <div class="stack" ref={bodyRef}>
+        {step.kind === 'form' ? (
+          <Form
+            {...{ row, removes, problem, known }}
+            onRow={(changed) => {
+              setRow(changed);
+              setProblem(undefined);
+            }}
+            onRemoves={(chosen) => {
+              setRemoves(chosen);
+              setProblem(undefined);
+            }}
+          />
+        ) : step.kind === 'running' ? (
+          <BulkRunning activity={`${removes ? 'Removing' : 'Setting'} “${row.key}”`} count={current.count} {...step} />
+        ) : (
+          <BulkResult report={step.report} participle="changed" />
+        )}
+      </div>
+    </Dialog>
+  );
+}
+
+function failedIdsOf({ failures }: BulkReport): string[] {
+  return failures.map(({ id }) => id);
+}
+
+interface ChangeAllOptions extends RunOptions {
+  readonly directory: Directory;
+  readonly users: BulkTarget;
+  readonly change: AttributeChange;
+  /** Receives the users that were changed, for the undo. */
+  readonly changed: Changed[];
+}
+
+function changeAll(options: ChangeAllOptions): Promise<BulkReport> {
+  const { directory, users, change, changed, signal, onProgress, onWaiting } = options;
+  const onChanged = (each: Changed) => {
+    if (changed.length < undoMax) changed.push(each);
+  };
+  return runBulk({
+    users: readTarget(directory, users, { signal, onWaiting }),
+    signal,
+    onProgress,
+    act: (user) => writeAttribute(directory, user, change, { signal, onWaiting, onChanged }),
+  });
+}
+
+function resultText(change: AttributeChange, { changed, failed, isWhole }: BulkReport): string {
+  const { key, value } = change;
+  if (changed === 0 && failed === 0 && isWhole)
+    return value === undefined ? `Nobody had “${key}”.` : `“${key}” already had this value.`;
+  return changedText(change, usersText(changed));
+}
+
+interface ChangeProblem {
+  readonly part: 'key' | 'value';
+  readonly message: string;
+}
+
+function readChange(
+  row: AttributeRow,
+  removes: boolean,
+  protectedKeys: ReadonlySet<string>,
+): { change?: AttributeChange; problem?: ChangeProblem } {
+  const key = row.key.trim();
+  if (key === '') return { problem: { part: 'key', message: 'Enter the name of the attribute.' } };
+  if (protectedKeys.has(key)) return { problem: { part: 'key', message: 'You may not write this attribute.' } };
+  if (removes) return { change: { key, value: undefined } };
+  if (isBlankText(row)) return { problem: { part: 'value', message: 'Type a value, or choose Remove.' } };
+  const result = readAttributes([{ ...row, key }]);
+  if (result.problems === undefined) return { change: { key, value: result.attributes[key] } };
+  const [problem] = result.problems.values();
+  return problem === undefined ? {} : { problem };
+}
+
+interface FormProps {
+  readonly row: AttributeRow;
+  readonly removes: boolean;
+  readonly problem: ChangeProblem | undefined;
+  /** Undefined until they are known. */
+  readonly known: UsedAttributes | undefined;
+  onRow(row: AttributeRow): void;
+  onRemoves(removes: boolean): void;
+}
+
+function Form({ row, removes, problem, known, onRow, onRemoves }: FormProps) {
+  const id = useId();
+  const valueRef = useRef<HTMLDivElement>(null);
+  const keyProblem = problem?.part === 'key' ? problem : undefined;
+  const key = row.key.trim();
+  const isNew = !removes && key !== '' && known?.has(key) === false;
+  return (
+    <>
+      <div class="field">
+        <label for={`${id}-action`}>Action</label>
+        <select
+          id={`${id}-action`}
+          class="input"
+          value={removes ? 'remove' : 'set'}
+          onChange={(event) => onRemoves(event.currentTarget.value === 'remove')}
+        >
+          <option value="set">Set the attribute</option>
+          <option value="remove">Remove the attribute</option>
+        </select>
+      </div>
+      <div class="field">
+        <label for={`${id}-key`}>Attribute</label>
+        <input
+          id={`${id}-key`}
+          class="input"
+          list={`${id}-keys`}
+          autocomplete="off"
+          data-focus
+          value={row.key}
+          onInput={(event) => onRow(withKey(row, event.currentTarget.value, known))}
+          onKeyDown={(event) => {
+            const value = valueRef.current?.querySelector<HTMLElement>('input, textarea');
+            if (!isPlainEnter(event) || value == null) return;
+            event.preventDefault();
+            value.focus();
+          }}
+          aria-describedby={isNew ? `${id}-new` : undefined}
+          {...invalidIf(keyProblem, id)}
+        />
+        <datalist id={`${id}-keys`}>
+          {[...(known?.keys() ?? [])].map((each) => (
+            <option key={each} value={each} />
+          ))}
+        </datalist>
+        {isNew && (
+          <p class="hint" id={`${id}-new`} dir="auto">
+            “{key}” is a new attribute.
+          </p>
+        )}
+        <Problem problem={keyProblem} id={id} />
+      </div>
+      {removes ? null : <ValueFields {...{ row, id, problem, known, valueRef, onRow }} />}
+      <p class="hint">
+        {removes ? 'Users without the attribute stay as they are. ' : ''}You can undo this for ten seconds after it is
+        done.
+      </p>
+    </>
+  );
+}
+
+function invalidIf(problem: ChangeProblem | undefined, id: string) {
+  return problem === undefined ? {} : { 'aria-invalid': true, 'aria-describedby': `${id}-problem` };
+}
+
+function Problem({ problem, id }: { problem: ChangeProblem | undefined; id: string }) {
+  if (problem === undefined) return null;
+  return (
+    <p class="error" id={`${id}-problem`} role="alert">
+      {problem.message}
+    </p>
+  );
+}
+
+interface ValueFieldsProps {
+  readonly row: AttributeRow;
+  readonly id: string;
+  readonly problem: ChangeProblem | undefined;
+  readonly known: UsedAttributes | undefined;
+  /** Contains the input of the value. */
+  readonly valueRef: RefObject<HTMLDivElement | null>;
+  onRow(row: AttributeRow): void;
+}
+
+function ValueFields({ row, id, problem, known, valueRef, onRow }: ValueFieldsProps) {
+  const valueProblem = problem?.part === 'value' ? problem : undefined;
+  const noun = othersNoun(row, known);
+  const hint = noun === undefined ? {} : { 'aria-describedby': `${id}-others` };
+  const types = Object.entries(attributeTypes) as [AttributeType, string][];
+  return (
+    <>
+      <div class="field">
+        <label for={`${id}-type`}>Type</label>
+        <select
+          id={`${id}-type`}
+          class="input"
+          value={row.type}
+          onChange={(event) => {
+            const type = types.find(([name]) => name === event.currentTarget.value)?.[0] ?? row.type;
+            onRow(withChosenType(row, type));
+          }}
+        >
+          {types.map(([type, label]) => (
+            <option key={type} value={type}>
+              {label}
+            </option>
+          ))}
+        </select>
+      </div>
+      {row.type === 'null' ? null : (
+        <div class="field">
+          <span class="label" aria-hidden="true">
+            Value
+          </span>
+          <div ref={valueRef}>
+            <AttributeInput
+              row={row}
+              label="Value"
+              suggestions={known?.get(row.key)?.suggestions ?? []}
+              invalid={{ ...hint, ...invalidIf(valueProblem, id) }}
+              onChange={onRow}
+            />
+          </div>
+          {noun !== undefined && (
+            <p class="hint" id={`${id}-others`} role="status">
+              Users have {noun} here so far.
+            </p>
+          )}
+          <Problem problem={valueProblem} id={id} />
+        </div>
+      )}
+    </>
+  );
+}
+
+/**
+ * Restores the values before the change, except where somebody else has changed the attribute since then. If that leaves
+ * users as they are, rejects with an error that says how many.
+ */
+async function undo(
+  directory: Directory,
+  key: string,
+  changed: readonly Changed[],
+  onChanged: () => void,
+): Promise<void> {
+  const { signal } = new AbortController();
+  const before = new Map(changed.map((each) => [each.user.id, each.before]));
+  const undone = new Set<string>();
+  const report = await runBulk({
+    users: [changed.map(({ user }) => user)],
+    signal,
+    onProgress: () => {},
+    async act(user) {
+      const change = { key, value: before.get(user.id) };
+      const outcome = await writeAttribute(directory, user, change, { signal, onChanged: () => {} });
+      undone.add(user.id);
+      return outcome;
+    },
+  });
+  onChanged();
+  const failed = new Map(report.failures.map((failure) => [failure.id, failure]));
+  // Those that were not tried are missing in the report.
+  const failures = changed
+    .filter(({ user }) => !undone.has(user.id))
+    .map(({ user: { id, displayName: name, email } }) => failed.get(id) ?? { id, name, email, reason: report.problem });
+  if (failures.length > 0) throw new PartlyUndone(undoText(undone.size, failures), failures);
+}
+
+function undoText(undoneCount: number, failures: readonly FailedUser[]): string {
+  const [reason = '', ...others] = new Set(failures.map((failure) => failure.reason));
+  const count = usersText(failures.length);
+  const text =
+    undoneCount === 0 ? `Not undone for ${count}.` : `Undone for ${usersText(undoneCount)}, not for ${count}.`;
+  return others.length > 0 ? `${text} There are several reasons.` : `${text} ${reason}`;
+}

@@ -1,0 +1,145 @@
+/**
+ * Exports users to a file. Reads all that match a filter from one snapshot, or page by page if there are search words. If
+ * the browser can write to a file, they are not all in memory at the same time.
+ */
+import type { User } from '../../generated/users/v1/user.js';
+import type { ListQuery } from '../address/list-query.js';
+import { type BulkTarget, readTarget } from '../calls/bulk-target.js';
+import { CallError } from '../calls/call-error.js';
+import type { Directory } from '../calls/directory.js';
+import { pause } from '../calls/pause.js';
+import { retried } from '../calls/retry.js';
+import { isUnclear } from '../calls/save-user.js';
+import { sentFilterOf } from '../calls/sent-filter.js';
+import { createBlobWriter } from '../ui/download.js';
+import type { ExportFile } from './export-format.js';
+
+// A message holds about 200 of the largest users. The server sends fewer than requested if more do not fit.
+const pageSize = 500;
+
+const failuresMax = 5;
+const backoffMs = 250;
+
+/**
+ * Yields the users in parts. With a query, they are in the order of the list. Without one, they are ordered by id, from
+ * one snapshot. Chosen users are in the order in which they were chosen.
+ */
+export async function* readUsers(
+  directory: Directory,
+  target: BulkTarget,
+  signal: AbortSignal,
+): AsyncGenerator<readonly User[]> {
+  if (!target.isAll) {
+    yield* readTarget(directory, target, { signal });
+    return;
+  }
+  const { query } = target;
+  const parts = query.query === '' ? readSnapshot(directory, query, signal) : readPages(directory, query, signal);
+  for await (const users of parts) yield users.filter(({ id }) => !target.excluded.has(id));
+}
+
+async function* readPages(
+  directory: Directory,
+  { filter: shown, query, orderBy }: ListQuery,
+  signal: AbortSignal,
+): AsyncGenerator<readonly User[]> {
+  const filter = await sentFilterOf(shown);
+  let pageToken = '';
+  do {
+    const request = { filter, query, orderBy, pageSize, pageToken };
+    const page = await retried(() => directory.listUsers(request, { signal }), { signal });
+    yield page.users;
+    pageToken = page.nextPageToken;
+  } while (pageToken !== '');
+}
+
+/** If the connection breaks, it resumes after the last part. */
+async function* readSnapshot(
+  directory: Directory,
+  { filter: shown }: ListQuery,
+  signal: AbortSignal,
+): AsyncGenerator<readonly User[]> {
+  // The token is valid only for this filter, also if a new day begins meanwhile.
+  const filter = await sentFilterOf(shown);
+  let token = '';
+  let failures = 0;
+  for (;;) {
+    try {
+      for await (const { users, resumeToken } of directory.exportUsers({ filter, resumeToken: token }, { signal })) {
+        yield users;
+        token = resumeToken;
+        failures = 0;
+      }
+      return;
+    } catch (error) {
+      // The next call waits until the session has a valid token again.
+      const isExpired = error instanceof CallError && error.code === 'UNAUTHENTICATED';
+      const canRetry = isExpired || isUnclear(error) || (error instanceof CallError && error.reason === 'OVERLOADED');
+      if (!canRetry || ++failures >= failuresMax) throw error;
+      await pause(backoffMs * 2 ** failures, signal);
+    }
+  }
+}
+
+export interface Sink {
+  write(text: string): Promise<void>;
+  /** Returns the file if the page must still download it. */
+  close(): Promise<Blob | undefined>;
+  /** Discards the file. */
+  abort(): Promise<void>;
+}
+
+type SavePicker = (options: {
+  suggestedName: string;
+  types: { accept: Record<string, string[]> }[];
+}) => Promise<{ createWritable(): Promise<FileSystemWritableFileStream> }>;
+
+/**
+ * Opens a file that the user chooses, and returns undefined if the user cancels. If the browser cannot write to files,
+ * collects the text for a download.
+ */
+export async function openSink(
+  suggestedName: string,
+  { type, extension }: Pick<ExportFile, 'type' | 'extension'>,
+): Promise<Sink | undefined> {
+  const { showSaveFilePicker } = window as unknown as { showSaveFilePicker?: SavePicker };
+  if (showSaveFilePicker === undefined) {
+    const file = createBlobWriter(type);
+    return { write: async (text) => file.write(text), close: async () => file.blob(), abort: async () => {} };
+  }
+  try {
+    const handle = await showSaveFilePicker({ suggestedName, types: [{ accept: { [type]: [`.${extension}`] } }] });
+    const stream = await handle.createWritable();
+    return {
+      write: (text) => stream.write(text),
+      close: async () => void (await stream.close()),
+      abort: () => stream.abort(),
+    };
+  } catch (error) {
+    if (error instanceof DOMException && error.name === 'AbortError') return undefined;
+    throw error;
+  }
+}
+
+/** Writes all users and reports the count so far to `onRows`. Returns the file if the page must still download it. */
+export async function writeUsers(
+  sink: Sink,
+  file: ExportFile,
+  parts: AsyncIterable<readonly User[]>,
+  onRows: (rows: number) => void,
+): Promise<Blob | undefined> {
+  try {
+    await sink.write(file.header);
+    let rows = 0;
+    for await (const users of parts) {
+      await sink.write(file.format(users));
+      rows += users.length;
+      onRows(rows);
+    }
+    await sink.write(file.footer);
+    return await sink.close();
+  } catch (error) {
+    await sink.abort().catch(() => {});
+    throw error;
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * Why a filter may match nobody, from a sample of users: an attribute that none of them has, or a text in other accents.
+ */
+import type { User } from '../../generated/users/v1/user.js';
+import { stringValue, type Token, tokensOf } from '../text/cel-tokens.js';
+import { foldText } from '../text/fold-text.js';
+import { similarKey } from '../users/attributes.js';
+import type { JsonValue } from '../users/user-fields.js';
+import { type Chip, type FieldPath, isAttribute, writeChips, writePath } from './filter-chips.js';
+import { readChips } from './read-chips.js';
+import { sampleOf } from './user-sample.js';
+
+export interface FilterHint {
+  readonly problem: 'attribute' | 'accents';
+  /** The unknown key, or the text. */
+  readonly written: string;
+  /** The key or text that was probably meant, and the filter with it. */
+  readonly meant?: { readonly text: string; readonly filter: string } | undefined;
+}
+
+export function filterHint(filter: string, users: readonly User[]): FilterHint | undefined {
+  return unknownAttribute(filter, users) ?? otherAccents(filter, users);
+}
+
+/** A key in the text of a filter, after other keys. */
+interface KeyReference {
+  readonly parents: readonly string[];
+  readonly key: string;
+  readonly from: number;
+  readonly to: number;
+}
+
+function unknownAttribute(filter: string, users: readonly User[]): FilterHint | undefined {
+  const references = keyReferences(filter);
+  for (const { parents, key } of references) {
+    const keys = keysAt(users, parents);
+    if (keys.length === 0 || keys.includes(key)) continue;
+    const meant = closestKey(key, keys);
+    if (meant === undefined) return { problem: 'attribute', written: key };
+    const isSame = (other: KeyReference) =>
+      other.key === key && JSON.stringify(other.parents) === JSON.stringify(parents);
+    const name = writePath(['', meant]);
+    const fixed = references
+      .filter(isSame)
+      .reduceRight((text, { from, to }) => text.slice(0, from) + name + text.slice(to), filter);
+    return { problem: 'attribute', written: key, meant: { text: meant, filter: fixed } };
+  }
+  return undefined;
+}
+
+/** The keys after `attributes`, each from its dot or bracket on. The name of a function is not a key. */
+function keyReferences(filter: string): KeyReference[] {
+  const tokens = tokensOf(filter).filter(({ kind }) => kind !== 'space' && kind !== 'comment');
+  const found: KeyReference[] = [];
+  for (const [index, token] of tokens.entries()) {
+    if (token.text !== 'attributes' || tokens[index - 1]?.text === '.') continue;
+    const parents: string[] = [];
+    for (let at = index + 1; ; ) {
+      const next = keyAt(tokens, at);
+      if (next === undefined) break;
+      found.push({ parents: [...parents], ...next });
+      parents.push(next.key);
+      at = next.after;
+    }
+  }
+  return found;
+}
+
+function keyAt(tokens: readonly Token[], at: number) {
+  const [first, second, third] = tokens.slice(at, at + 3);
+  if (first === undefined || second === undefined) return undefined;
+  if (first.text === '.' && second.kind === 'name' && third?.text !== '(')
+    return { key: second.text, from: first.from, to: second.from + second.text.length, after: at + 2 };
+  const key = first.text === '[' && third?.text === ']' ? stringValue(second.text) : undefined;
+  return key === undefined || third === undefined
+    ? undefined
+    : { key, from: first.from, to: third.from + third.text.length, after: at + 3 };
+}
+
+/** The keys that users have in an object, the most frequent first. */
+function keysAt(users: readonly User[], parents: readonly string[]): string[] {
+  const counts = new Map<string, number>();
+  for (const { attributes = {} } of users) {
+    let value: JsonValue | undefined = attributes;
+    for (const parent of parents) value = isObject(value) && Object.hasOwn(value, parent) ? value[parent] : undefined;
+    for (const key of isObject(value) ? Object.keys(value) : []) counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
+  return [...counts].sort(([, a], [, b]) => b - a).map(([key]) => key);
+}
+
+function isObject(value: JsonValue | undefined): value is Record<string, JsonValue> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function closestKey(key: string, keys: readonly string[]): string | undefined {
+  const similar = similarKey(key, keys);
+  if (similar !== undefined) return similar;
+  // Two changes make most short words out of others.
+  const max = Math.min(2, Math.floor(key.length / 2));
+  const distances = keys.map((other) => ({ other, distance: distanceOf(key, other) }));
+  return distances.filter(({ distance }) => distance <= max).sort((a, b) => a.distance - b.distance)[0]?.other;
+}
+
+/** The number of letters to add, remove or replace. */
+function distanceOf(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, at) => at);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = (row[j - 1] ?? 0) + Number(a[i - 1] !== b[j - 1]);
+      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}
+
+/** Unlike the search by name, a filter compares texts with their accents. */
+function otherAccents(filter: string, users: readonly User[]): FilterHint | undefined {
+  const chips = readChips(filter) ?? [];
+  for (const [at, chip] of chips.entries()) {
+    const written = String(chip.values[0] ?? '');
+    if (chip.operator !== 'contains' || !isAttribute(chip.path)) continue;
+    const text = spellingIn(textsOf(chip, users), written);
+    if (text === undefined) continue;
+    return {
+      problem: 'accents',
+      written,
+      meant: { text, filter: writeChips(chips.with(at, { ...chip, values: [text] })) },
+    };
+  }
+  const isSearch = chips.some(({ operator, path }) => operator === 'contains' && isAttribute(path));
+  return isSearch ? { problem: 'accents', written: '' } : undefined;
+}
+
+function textsOf({ path, others = [] }: Chip, users: readonly User[]): string[] {
+  const searched = new Set([path, ...others].map(pathId));
+  const fields = sampleOf(users).fields.filter((field) => searched.has(pathId(field.path)));
+  return fields.flatMap(({ values }) => values.map(({ value }) => String(value)));
+}
+
+const pathId = (path: FieldPath) => JSON.stringify(path);
+
+/** The part of a text that differs from `written` only in accents. */
+function spellingIn(texts: readonly string[], written: string): string | undefined {
+  const folded = foldText(written);
+  if (folded === '') return undefined;
+  for (const text of texts.filter((each) => foldText(each).includes(folded))) {
+    for (let from = 0; from < text.length; from++) {
+      for (let to = from + 1; to <= text.length; to++) {
+        const part = text.slice(from, to);
+        if (foldText(part) === folded && part.toLowerCase() !== written.toLowerCase()) return part;
+      }
+    }
+  }
+  return undefined;
+}

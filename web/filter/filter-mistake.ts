@@ -1,0 +1,77 @@
+/** Why the server refused a filter, in words for the page, and where the error is. */
+import type { CallError } from '../calls/call-error.js';
+import { type Token, tokensOf } from '../text/cel-tokens.js';
+import { placeInFilter, relativeUnits, sentFilter } from '../text/relative-days.js';
+import { type Chip, writeChip } from './filter-chips.js';
+
+export interface Mistake {
+  readonly text: string;
+  /** An index in the filter's text; undefined if the error has no place. */
+  readonly at: number | undefined;
+}
+
+const placeForm = /;? ?\(?(?:the error is )?at character (\d+)\)?/;
+
+export function mistakeOf(error: CallError | undefined, filter: string): Mistake | undefined {
+  const violation = error?.violations.find(({ field }) => field === 'filter');
+  if (violation === undefined) return undefined;
+  const [place, character] = placeForm.exec(violation.description) ?? [];
+  const description = place === undefined ? violation.description : violation.description.replace(place, '');
+  const before = [...sentFilter(filter)].slice(0, Number(character) - 1).join('');
+  const at = character === undefined ? undefined : placeInFilter(filter, before.length);
+  // For these, the server knows only where its parser stopped.
+  if (description === 'must be a CEL expression') {
+    return syntaxMistake(filter) ?? { text: 'The expression cannot be read at the marked place.', at };
+  }
+  const isDay = at !== undefined && relativeUnits.some((unit) => filter.startsWith(unit, at));
+  if (isDay && description.startsWith('must compare create_time')) {
+    return { text: 'Created and Updated are times. Put the day into timestamp(…), such as timestamp(today - 6).', at };
+  }
+  return { text: `The filter ${description.replaceAll('create_time and update_time', 'Created and Updated')}.`, at };
+}
+
+const instead: Readonly<Record<string, string>> = { '=': '==', '&': '&&', '|': '||', and: '&&', or: '||', not: '!' };
+const closing: Readonly<Record<string, string>> = { '(': ')', '[': ']' };
+
+/** Finds the usual mistakes of somebody who seldom writes expressions. */
+function syntaxMistake(filter: string): Mistake | undefined {
+  const tokens = tokensOf(filter).filter(({ kind }) => kind !== 'space' && kind !== 'comment');
+  const open: Token[] = [];
+  for (const token of tokens) {
+    const { kind, text, from: at } = token;
+    if (kind === 'string' && !isClosed(text)) return { text: 'A quote is missing at the end of this text.', at };
+    const right = Object.hasOwn(instead, text) ? instead[text] : undefined;
+    if (kind !== 'string' && right !== undefined) return { text: `Write ${right} instead of ${text}.`, at };
+    if (kind !== 'operator') continue;
+    if (Object.hasOwn(closing, text)) open.push(token);
+    else if (text === ')' || text === ']') {
+      const opened = open.pop();
+      if (closing[opened?.text ?? ''] !== text) return { text: `Nothing is open that this ${text} could close.`, at };
+    }
+  }
+  const last = tokens.at(-1);
+  if (last?.kind === 'operator' && last.text !== ')' && last.text !== ']') {
+    return { text: 'The expression is not complete. Something is missing at the end.', at: last.from };
+  }
+  const [first] = open;
+  return first && { text: `The closing ${closing[first.text]} is missing.`, at: first.from };
+}
+
+function isClosed(text: string): boolean {
+  const [, quote = ''] = /^[bBrR]*(["']+)/.exec(text) ?? [];
+  const mark = quote.length >= 3 ? quote.slice(0, 3) : quote.charAt(0);
+  const body = text.slice(text.indexOf(mark) + mark.length);
+  return body.endsWith(mark);
+}
+
+/** The index of the chip that contains the place of the mistake, if the filter is written as the chips are. */
+export function chipAt(chips: readonly Chip[], filter: string, at: number | undefined): number {
+  if (at === undefined) return -1;
+  let end = 0;
+  const texts = chips.map(writeChip);
+  if (texts.join(' && ') !== filter) return -1;
+  return texts.findIndex((text) => {
+    end += text.length + ' && '.length;
+    return at < end;
+  });
+}

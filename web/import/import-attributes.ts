@@ -1,0 +1,259 @@
+/**
+ * Compares the attributes of a file with those of the directory: finds the key that a column means and guesses the type of its
+ * cells, counts the values that become text although they should have another type, and writes a template.
+ */
+import { attributeKeyOf, attributePath } from '../../src/fields.js';
+import { unknownStyle } from '../../src/user-files/cell-style.js';
+import { type CellKind, type CellType, kindOf, valueOfCell } from '../../src/user-files/cell-types.js';
+import { type Column, matchHeader } from '../../src/user-files/header.js';
+import { frequentAttributes, type KnownAttributes } from '../attributes/use-attribute-types.js';
+import type { Directory } from '../calls/directory.js';
+import { readSampledUsers } from '../calls/sampled-users.js';
+import { writePath } from '../filter/filter-chips.js';
+import { formatLine } from '../text/csv-line.js';
+import { isDate } from '../text/days.js';
+import { type AttributeType, isSameName } from '../users/attributes.js';
+
+// An import must not wait long for suggestions.
+const timeoutMs = 3_000;
+const templateKeysMax = 10;
+const rareUsersMax = 300;
+/** Rarer attributes may be mistakes, or of no use to others. */
+const templateShareMin = 0.1;
+
+/**
+ * The attributes of sampled users that the caller may write, the most frequent first. Leaves out those that a smaller share of
+ * the users have. Empty if the call fails.
+ */
+export async function readKnownAttributes(directory: Directory, shareMin = 0): Promise<KnownAttributes> {
+  if (!directory.may('listUsers')) return new Map();
+  try {
+    const known = frequentAttributes(await readSampledUsers(directory, AbortSignal.timeout(timeoutMs)), shareMin);
+    return new Map([...known].filter(([key]) => !directory.caller.protectedAttributes.has(key)));
+  } catch {
+    return new Map();
+  }
+}
+
+// A filter has at most 2048 characters.
+const filterMax = 1_800;
+
+/**
+ * Those of the attributes that some users have, even if no sampled user has them. Otherwise an export of other users would
+ * become text when it is imported. Empty if the call fails.
+ */
+export async function readRareAttributes(directory: Directory, keys: readonly string[]): Promise<KnownAttributes> {
+  let filter = '';
+  for (const key of keys) {
+    const longer = `${filter}${filter === '' ? '' : ' || '}has(${writePath(['attributes', key])})`;
+    if (longer.length <= filterMax) filter = longer;
+  }
+  if (filter === '' || !directory.may('listUsers')) return new Map();
+  try {
+    const { users } = await directory.listUsers(
+      { filter, pageSize: rareUsersMax },
+      { signal: AbortSignal.timeout(timeoutMs) },
+    );
+    return new Map([...frequentAttributes(users)].filter(([key]) => keys.includes(key)));
+  } catch {
+    return new Map();
+  }
+}
+
+/** Maps columns that match no field to the attributes with their name. Prefers the same spelling. */
+export function withKnownKeys(columns: readonly Column[], known: KnownAttributes): readonly Column[] {
+  const keys = [...known.keys()];
+  const taken = new Set(columns.map(({ field }) => field));
+  const mapped = (column: Column, key: string | undefined): Column => {
+    if (column.field !== '' || column.isIgnored || !key) return column;
+    const field = attributePath(key);
+    if (taken.has(field)) return column;
+    taken.add(field);
+    return withField(column, field, known);
+  };
+  return columns
+    .map((column) => mapped(column, known.has(column.name) ? column.name : undefined))
+    .map((column) =>
+      mapped(
+        column,
+        keys.find((key) => isSameName(key, column.name)),
+      ),
+    );
+}
+
+/** The types that are not text, with a name, an example of a cell, and how to write a value. */
+const otherTypes = {
+  number: { name: 'a number', example: '3', advice: 'Write numbers as 3 or 1234.5.' },
+  boolean: { name: '“Yes” or “No”', example: 'yes', advice: 'Write yes or no.' },
+  date: { name: 'a date', example: '2026-02-28', advice: 'Write dates as 2026-02-28.' },
+  list: { name: 'a list', example: '["first","second"]', advice: 'Write lists as ["first","second"].' },
+  json: { name: 'JSON', example: undefined, advice: 'Write JSON as {"key":"value"}.' },
+} as const satisfies Record<CellKind & AttributeType, object>;
+
+function otherTypeOf(known: KnownAttributes, key: string): CellKind | undefined {
+  const type = known.get(key);
+  return type !== undefined && Object.hasOwn(otherTypes, type) ? (type as CellKind) : undefined;
+}
+
+/** The type that most other users have in the attribute, as the cells write it. Undefined if the user must choose the order of dates. */
+function guessType({ field, style = unknownStyle }: Column, known: KnownAttributes): CellType | undefined {
+  const key = attributeKeyOf(field);
+  const kind = key === undefined ? undefined : otherTypeOf(known, key);
+  if (kind === 'number') return style.number;
+  if (kind === 'date') return style.dates.length === 1 ? style.dates[0] : undefined;
+  return kind;
+}
+
+/** Gives each column for one attribute the type that most other users have. */
+export function withTypes(columns: readonly Column[], known: KnownAttributes): readonly Column[] {
+  return columns.map((column) => withType(column, guessType(column, known)));
+}
+
+/** Undefined is the type of texts. */
+export function withType(column: Column, type: CellType | undefined): Column {
+  if (column.type === type) return column;
+  const { type: _, ...rest } = column;
+  return type === undefined ? rest : { ...rest, type };
+}
+
+/** Changes the field of a column. A type that the user chose stays if both fields are attributes. */
+export function withField(column: Column, field: string, known: KnownAttributes): Column {
+  const isChosen = attributeKeyOf(column.field) !== undefined && column.type !== guessType(column, known);
+  const isKept = isChosen && attributeKeyOf(field) !== undefined;
+  const changed = { ...column, field };
+  return withType(changed, isKept ? column.type : guessType(changed, known));
+}
+
+/** Whether a value is a text although it should have this type. */
+export function isStray(value: unknown, type: CellKind | undefined): value is string {
+  return typeof value === 'string' && !(type === 'date' && isDate(value));
+}
+
+/** A type that the values of an attribute should have, other than text. */
+interface ExpectedType {
+  readonly type: CellKind;
+  /** Whether other users have it. Otherwise the user chose it. */
+  readonly isTypeOfOthers: boolean;
+  /** Whether the column is text although other users have this type. */
+  readonly isTextChosen: boolean;
+}
+
+/** `kind` is the type of the column for this attribute. */
+function expectedTypeOf(key: string, kind: CellKind | undefined, known: KnownAttributes): ExpectedType | undefined {
+  const type = otherTypeOf(known, key);
+  if (kind !== undefined && kind !== type) return { type: kind, isTypeOfOthers: false, isTextChosen: false };
+  return type && { type, isTypeOfOthers: true, isTextChosen: kind === undefined };
+}
+
+/** Describes the values that the cells of a column for one attribute become, as far as its first cells show it. */
+export interface CellNote {
+  readonly text: string;
+  /** Whether some do not get the type that was chosen, or that other users have. */
+  readonly isStray: boolean;
+}
+
+/** Returns undefined if the type of the column needs no explanation. */
+export function cellNoteOf(
+  key: string,
+  cellType: CellType | undefined,
+  cells: readonly string[],
+  known: KnownAttributes,
+): CellNote | undefined {
+  const filled = cells.filter((cell) => cell !== '');
+  const expected = expectedTypeOf(key, kindOf(cellType), known);
+  if (expected === undefined) {
+    return filled.length > 0 && filled.every(isDate) ? { text: 'Imported as a date.', isStray: false } : undefined;
+  }
+  const { type, isTypeOfOthers } = expected;
+  const strays = filled.filter((cell) => isStray(valueOfCell(cell, cellType), type));
+  if (strays.length > 0) {
+    const some = strays.length < filled.length ? 'Some cells are imported as text' : 'Imported as text';
+    const why = isTypeOfOthers ? 'but other users have' : 'because they are not';
+    return { text: `${some}, ${why} ${otherTypes[type].name}.`, isStray: true };
+  }
+  if (!isTypeOfOthers && known.has(key)) {
+    return { text: `Other users have ${nameOf(otherTypeOf(known, key))} in this attribute.`, isStray: true };
+  }
+  if (cellType === 'commaNumber') return { text: 'Read with a decimal comma, as in 1.234,5.', isStray: false };
+  // A column of the type date needs no explanation.
+  const isDates = type === 'date' && cellType === undefined && filled.length > 0;
+  return isDates ? { text: 'Imported as a date.', isStray: false } : undefined;
+}
+
+function nameOf(type: CellKind | undefined): string {
+  return type === undefined ? 'a text' : otherTypes[type].name;
+}
+
+/** The values of an attribute that would become text, although they should have another type. */
+export interface StrayTexts extends ExpectedType {
+  readonly key: string;
+  readonly rows: number;
+  /** The first of these rows, from 1, and its text. */
+  readonly firstRow: number;
+  readonly firstText: string;
+}
+
+export function createStrayTexts(columns: readonly Column[], known: KnownAttributes) {
+  // A column of JSON may contain any of the attributes.
+  const kinds = new Map([...known.keys()].map((key) => [key, otherTypeOf(known, key)]));
+  for (const { field, type } of columns) {
+    const key = attributeKeyOf(field);
+    if (key !== undefined) kinds.set(key, kindOf(type));
+  }
+  const types = [...kinds].flatMap(([key, kind]) => {
+    const expected = expectedTypeOf(key, kind, known);
+    return expected === undefined ? [] : [{ key, ...expected }];
+  });
+  const found = new Map<string, StrayTexts>();
+  return {
+    add(row: number, attributes: Readonly<Record<string, unknown>> = {}): void {
+      for (const type of types) {
+        const { key } = type;
+        const value = Object.hasOwn(attributes, key) ? attributes[key] : undefined;
+        if (!isStray(value, type.type)) continue;
+        const before = found.get(key) ?? { ...type, rows: 0, firstRow: row, firstText: value };
+        found.set(key, { ...before, rows: before.rows + 1 });
+      }
+    },
+    /** The most frequent first. */
+    list: () => [...found.values()].sort((a, b) => b.rows - a.rows || a.firstRow - b.firstRow),
+  };
+}
+
+/** Such as "a text that is not a number". */
+export function describeStray({ type, isTypeOfOthers }: StrayTexts): string {
+  return `a text ${isTypeOfOthers ? 'where other users have' : 'that is not'} ${otherTypes[type].name}`;
+}
+
+/** Says what to do so that the values get the type that they should have. */
+export function adviceFor(strayTexts: readonly StrayTexts[]): string {
+  const all = strayTexts.filter(({ isTextChosen }) => !isTextChosen);
+  const chosen = all.length < strayTexts.length ? ['To change the type of a column, go back.'] : [];
+  const advice = all.map(({ type }) => [type, otherTypes[type].advice] as const);
+  // A cell would have been converted.
+  const isQuoted = all.some(({ type, firstText }) => type !== 'date' && valueOfCell(firstText, type) !== firstText);
+  const quotes = isQuoted ? ['In JSON, write numbers, true, false and lists without quotes around them.'] : [];
+  // Each type once.
+  return [...chosen, ...new Map(advice).values(), ...quotes].join(' ');
+}
+
+export async function readTemplate(directory: Directory): Promise<string> {
+  return templateOf(await readKnownAttributes(directory, templateShareMin));
+}
+
+/** A CSV file with the columns of an import and one example row. It contains no values of users. */
+export function templateOf(known: KnownAttributes): string {
+  const isColumn = (key: string) => matchHeader([attributePath(key)])[0]?.field === attributePath(key);
+  // Hardly anybody writes JSON in a spreadsheet.
+  const keys = [...known.keys()].filter((key) => known.get(key) !== 'json' && isColumn(key)).slice(0, templateKeysMax);
+  const header = ['first_name', 'last_name', 'email', ...keys.map(attributePath)];
+  const cells = ['Ada', 'Lovelace', 'ada.lovelace@example.com', ...keys.map((key) => exampleOf(known, key))];
+  // Excel reads a CSV file as UTF-8 only if it begins with a byte order mark.
+  return `\ufeff${formatLine(header)}${formatLine(cells)}`;
+}
+
+function exampleOf(known: KnownAttributes, key: string): string {
+  const type = otherTypeOf(known, key);
+  const example = type && otherTypes[type].example;
+  return example ?? (known.get(key) === 'link' ? 'https://example.com' : 'Example');
+}

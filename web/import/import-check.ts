@@ -1,0 +1,142 @@
+/** Checks all rows of a file in one ImportUsers call that writes nothing, as `roster import --dry-run` does. */
+import type { RowProblem } from '../../src/user-files/columns.js';
+import { createPlaces } from '../../src/user-files/places.js';
+import type { KnownAttributes } from '../attributes/use-attribute-types.js';
+import type { Directory } from '../calls/directory.js';
+import { createStrayTexts, type StrayTexts } from './import-attributes.js';
+import { createImportMessages, type OnTaken } from './import-messages.js';
+import { explainProblems, type ProblemRow } from './import-problems.js';
+import { type ImportFile, openFile, problemOf, readRows } from './import-users.js';
+import { createRepeatedEmails, type RepeatedEmails } from './repeated-emails.js';
+
+export interface CheckReport {
+  /** Whether the server checked the rows. Otherwise the counts are 0, except for rows that cannot be sent. */
+  readonly isCheckedByServer: boolean;
+  readonly created: number;
+  readonly updated: number;
+  readonly skipped: number;
+  readonly rejected: number;
+  /** All rows that were read. */
+  readonly rows: number;
+  /** The server names only the first 100 rows that it would reject, so these may be fewer than `rejected`. */
+  readonly reasons: readonly RejectReason[];
+  /** In all rows that were read. */
+  readonly strayTexts: readonly StrayTexts[];
+  readonly repeatedEmails: RepeatedEmails;
+  readonly onTaken: OnTaken;
+  /** Why the check ended early; empty if the user stopped it, undefined if it checked the whole file. */
+  readonly problem: string | undefined;
+}
+
+export interface RejectReason {
+  readonly field: string;
+  readonly message: string;
+  readonly rows: number;
+  /** The number in the file of the first such row, from 1. */
+  readonly firstRow: number;
+}
+
+export interface CheckOptions {
+  readonly onTaken: OnTaken;
+  /** The attributes of other users. */
+  readonly known: KnownAttributes;
+  readonly signal: AbortSignal;
+  /** `share` is the share of the file that was read. After that, the page waits for the server. */
+  onProgress(progress: { readonly rows: number; readonly share: number }): void;
+}
+
+// Often enough for a progress bar.
+const rowsPerProgress = 1_000;
+
+/** Without the right to call ImportUsers, the page checks only what the server would not find. Never rejects. */
+export async function checkImport(
+  directory: Directory,
+  source: ImportFile,
+  { onTaken, known, signal, onProgress }: CheckOptions,
+): Promise<CheckReport> {
+  const { decoded, share } = openFile(source);
+  const isCheckedByServer = directory.may('importUsers');
+  const messages = isCheckedByServer
+    ? createImportMessages(onTaken, { keepGoing: true, validateOnly: true })
+    : undefined;
+  const places = createPlaces();
+  const reasons = createReasons();
+  const strayTexts = createStrayTexts(source.columns, known);
+  const repeatedEmails = createRepeatedEmails();
+  let rows = 0;
+  let result = { created: 0, updated: 0, skipped: 0, rejected: 0 };
+  let unreadable: unknown;
+  const problem = await problemOf(signal, async () => {
+    try {
+      for await (const { row, line, user, problem: rowProblem } of readRows(decoded.text, source)) {
+        signal.throwIfAborted();
+        if (++rows % rowsPerProgress === 0) onProgress({ rows, share: share() });
+        if (user === undefined) {
+          reasons.add(row, rowProblem);
+          continue;
+        }
+        places.add({ row, line });
+        strayTexts.add(row, user.attributes);
+        repeatedEmails.add(line, user.email);
+        messages?.add(user);
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      // Check the rows before the error too.
+      unreadable = error;
+    }
+    onProgress({ rows, share: 1 });
+    result.rejected = reasons.rows();
+    if (messages !== undefined) {
+      const { errors, ...counts } = await directory.importUsers(messages.finish(), { signal });
+      result = { ...counts, rejected: counts.rejected + result.rejected };
+      const problems = new Map(errors.map((error) => [places.find(error.row).row, error]));
+      const texts = await explainErrors(source, problems);
+      for (const [row, { field, message }] of problems) reasons.add(row, { field, message: texts.get(row) ?? message });
+    }
+    if (unreadable !== undefined) throw unreadable;
+  });
+  return {
+    ...result,
+    isCheckedByServer,
+    rows,
+    reasons: reasons.list(),
+    strayTexts: strayTexts.list(),
+    repeatedEmails: repeatedEmails.result(),
+    onTaken,
+    problem,
+  };
+}
+
+async function explainErrors(source: ImportFile, problems: ReadonlyMap<number, RowProblem>) {
+  const read = () => readRows(openFile(source).decoded.text, source);
+  const rows: ProblemRow[] = [];
+  if (problems.size === 0) return new Map<number, string>();
+  try {
+    for await (const { row, original } of read()) {
+      const problem = problems.get(row);
+      if (problem !== undefined) rows.push({ row, cells: [original].flat(), problem });
+      if (rows.length === problems.size) break;
+    }
+  } catch {
+    // The check reports it.
+  }
+  return explainProblems(source.columns, rows, read);
+}
+
+/** Counts the rows of each reason. */
+function createReasons() {
+  const reasons = new Map<string, RejectReason>();
+  let rows = 0;
+  return {
+    add(row: number, { field, message }: Pick<RowProblem, 'field' | 'message'>): void {
+      rows++;
+      const key = `${field}\n${message}`;
+      const before = reasons.get(key) ?? { field, message, rows: 0, firstRow: row };
+      reasons.set(key, { ...before, rows: before.rows + 1, firstRow: Math.min(before.firstRow, row) });
+    },
+    rows: () => rows,
+    /** The most frequent first. */
+    list: () => [...reasons.values()].sort((a, b) => b.rows - a.rows || a.firstRow - b.firstRow),
+  };
+}

@@ -1,0 +1,224 @@
+/** Reads a file before its import, to show its columns and to find its errors before the page sends anything. */
+import { attributeKeyOf, attributePath } from '../../src/fields.js';
+import { type CellStyle, createCellStyle, unknownStyle } from '../../src/user-files/cell-style.js';
+import { withoutApostrophe } from '../../src/user-files/columns.js';
+import { openCsv, readRecords } from '../../src/user-files/csv.js';
+import { UnreadableFile, WrongEncoding } from '../../src/user-files/file-text.js';
+import { fullNameColumn, splitFullName } from '../../src/user-files/full-name.js';
+import { type Column, matchHeader } from '../../src/user-files/header.js';
+import type { KnownAttributes } from '../attributes/use-attribute-types.js';
+import { readText, refuseColumns } from './csv.js';
+import { labelOfEncoding } from './encodings.js';
+import { withField, withKnownKeys, withTypes } from './import-attributes.js';
+import type { OnTaken } from './import-messages.js';
+
+// Enough to recognize what a column contains.
+const sampleRowsMax = 3;
+
+// They look like email addresses but often receive no mail, as in header.ts.
+const loginName = /login|principal/i;
+const fullNameHeader = /^(?:full|whole|complete)[\s_-]*name$/i;
+const nameHeader = /^(?:employee|person|contact)?[\s_-]*names?$/i;
+// Only for a guess. The server validates emails.
+const emailForm = /^[^\s@]+@[^\s@]+\.[^\s@]+$/;
+
+// Pictures, archives and documents have a byte 0 much earlier.
+const binarySampleBytes = 65_536;
+// Workbooks of Excel are ZIP archives.
+const zipStart = [0x50, 0x4b, 0x03, 0x04];
+const excelName = /\.xls[bmx]?$/i;
+// A word with a letter that is not ASCII. The lookbehind keeps the time linear in a long word.
+const otherWord = /(?<!\p{L})\p{L}*[^\0-\x7f]\p{L}*/u;
+
+export class NotCsv extends Error {
+  override readonly name = 'NotCsv';
+
+  constructor(isExcel: boolean) {
+    super(`This is not a CSV file.${isExcel ? ' Save it as CSV in Excel first.' : ''}`);
+  }
+}
+
+export interface FilePreview {
+  readonly file: File;
+  readonly delimiter: string;
+  /** The user's choice; empty to detect it. */
+  readonly encoding: string;
+  readonly encodingFound: string;
+  /** A word with letters that depend on the encoding, if the encoding is a guess. Otherwise undefined. */
+  readonly guessedText: string | undefined;
+  readonly columns: readonly Column[];
+  readonly samples: readonly (readonly string[])[];
+  readonly rows: number;
+  /** The attributes of other users, the most frequent first. */
+  readonly known: KnownAttributes;
+  /** Why the file cannot be read to its end. */
+  readonly fault: UnreadableFile | undefined;
+}
+
+export interface PreviewOptions {
+  /** The user's choice; empty to detect it. */
+  readonly encoding: string;
+  /** Never rejects. */
+  readonly known: Promise<KnownAttributes>;
+  /** Reads the attributes with these keys that some users have. */
+  readRare(keys: readonly string[]): Promise<KnownAttributes>;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Reads the whole file. Throws UnreadableFile if it has no header, or NotCsv. If the user chose no encoding and the file is
+ * not UTF-8, the encoding is a guess: Excel in Western Europe writes windows-1252.
+ */
+export async function readPreview(
+  file: File,
+  { encoding, known: reading, readRare, signal }: PreviewOptions,
+): Promise<FilePreview> {
+  let read = await readSamples(file, encoding || undefined, signal);
+  // After other letters in UTF-8, the file is damaged.
+  const isGuess = encoding === '' && isNotUtf8(read.fault) && read.otherLetters === undefined;
+  if (isGuess) {
+    await refuseBinary(file);
+    read = await readSamples(file, 'windows-1252', signal);
+  }
+  const { header, samples, styles, rows, fault, delimiter, encodingFound } = read;
+  if (header === undefined) throw fault ?? new UnreadableFile('it is empty; its first line must name the columns');
+  const guessedText = isGuess ? read.otherLetters : undefined;
+  const matched = withStyles(withFullName(matchHeader(header), samples), styles);
+  const sampled = await reading;
+  const known = new Map([...sampled, ...(await readRare(unknownKeys(matched, sampled)))]);
+  const columns = withTypes(withEmail(withKnownKeys(matched, known), samples), known);
+  return { file, delimiter, encoding, encodingFound, guessedText, columns, samples, rows, known, fault };
+}
+
+/** Reads the whole file, or what comes before its fault. */
+async function readSamples(file: File, encoding: string | undefined, signal: AbortSignal) {
+  const decoded = readText(file, { encoding });
+  const samples: (readonly string[])[] = [];
+  const styles: ReturnType<typeof createCellStyle>[] = [];
+  let header: readonly string[] | undefined;
+  let delimiter = '';
+  let rows = 0;
+  let otherLetters: string | undefined;
+  let fault: UnreadableFile | undefined;
+  async function* watched(): AsyncGenerator<string> {
+    for await (const chunk of decoded.text) {
+      otherLetters ??= otherWord.exec(chunk)?.[0];
+      yield chunk;
+    }
+  }
+  try {
+    const csv = await openCsv(watched());
+    delimiter = csv.delimiter;
+    for await (const records of readRecords(csv)) {
+      signal.throwIfAborted();
+      for (const { cells: written } of records) {
+        const cells = written.map(withoutApostrophe);
+        if (header === undefined) {
+          header = written;
+          styles.push(...written.map(createCellStyle));
+          continue;
+        }
+        if (++rows <= sampleRowsMax) samples.push(cells);
+        for (const [index, style] of styles.entries()) style.add(cells[index] ?? '');
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof UnreadableFile)) throw error;
+    fault = error;
+  }
+  return {
+    header,
+    samples,
+    styles: styles.map((style) => style.result()),
+    rows,
+    otherLetters,
+    fault,
+    delimiter,
+    encodingFound: decoded.encoding(),
+  };
+}
+
+function withStyles(columns: readonly Column[], styles: readonly CellStyle[]): readonly Column[] {
+  return columns.map((column, index) => ({ ...column, style: styles[index] ?? unknownStyle }));
+}
+
+function isNotUtf8(fault: UnreadableFile | undefined): boolean {
+  return fault instanceof WrongEncoding && !fault.suggestion.startsWith('utf-16');
+}
+
+/** Throws if a file that is not UTF-8 is not text in an encoding of one byte a letter. */
+async function refuseBinary(file: File): Promise<void> {
+  const bytes = new Uint8Array(await file.slice(0, binarySampleBytes).arrayBuffer());
+  if (zipStart.every((byte, index) => bytes[index] === byte)) throw new NotCsv(excelName.test(file.name));
+  const zero = bytes.indexOf(0);
+  if (zero === 0 || zero === 1) throw new WrongEncoding('it is not UTF-8', 1, zero === 0 ? 'utf-16be' : 'utf-16le');
+  if (zero > 0) throw new NotCsv(excelName.test(file.name));
+}
+
+/** The keys of attributes that columns may mean, except those that are known. */
+function unknownKeys(columns: readonly Column[], known: KnownAttributes): string[] {
+  const isAttribute = ({ field, isIgnored }: Column) =>
+    !isIgnored && (field === '' || attributeKeyOf(field) !== undefined);
+  const keys = columns.filter(isAttribute).map(keyForColumn);
+  return [...new Set(keys)].filter((key) => key !== '' && !known.has(key));
+}
+
+/** If no column is the email, but the first cells of exactly one unknown column all look like emails, this column is. */
+export function withEmail(columns: readonly Column[], samples: readonly (readonly string[])[]): readonly Column[] {
+  if (samples.length === 0 || columns.some(({ field }) => field === 'email')) return columns;
+  const isEmail = (column: Column, index: number) =>
+    column.field === '' &&
+    !column.isIgnored &&
+    !loginName.test(column.name) &&
+    samples.every((cells) => emailForm.test(cells[index]?.trim() ?? ''));
+  const [found, ...others] = columns.filter(isEmail);
+  if (found === undefined || others.length > 0) return columns;
+  return columns.map((column) => (column === found ? { ...column, field: 'email' } : column));
+}
+
+/**
+ * Without a column for the first or the last name, a column that is named as whole names is both. “Name” alone is the last name
+ * in some files, so its first cells must look like whole names too.
+ */
+export function withFullName(columns: readonly Column[], samples: readonly (readonly string[])[]): readonly Column[] {
+  if (columns.some(({ field }) => field === 'first_name' || field === 'last_name')) return columns;
+  const isNamed = ({ name, field, isIgnored }: Column, form: RegExp) => field === '' && !isIgnored && form.test(name);
+  const isWhole = (index: number) => {
+    const cells = samples.map((cells) => cells[index]?.trim() ?? '').filter((cell) => cell !== '');
+    return cells.filter((cell) => splitFullName(cell).lastName !== '').length > cells.length / 2;
+  };
+  const found =
+    columns.find((column) => isNamed(column, fullNameHeader)) ??
+    columns.find((column, index) => isNamed(column, nameHeader) && isWhole(index));
+  return columns.map((column) => (column === found ? { ...column, field: fullNameColumn } : column));
+}
+
+/** Says why the file cannot be imported. Returns undefined if it can. */
+export function validatePreview({ columns, fault, rows }: FilePreview, onTaken: OnTaken): string | undefined {
+  if (fault instanceof WrongEncoding) return describeFault(fault);
+  return refuseColumns(columns, onTaken) ?? (rows === 0 ? 'The file has no rows after its header.' : undefined);
+}
+
+export function describeFault(fault: unknown): string {
+  if (!(fault instanceof UnreadableFile || fault instanceof NotCsv)) return 'The file cannot be read.';
+  if (!(fault instanceof WrongEncoding)) return fault.message;
+  return `${fault.message} Choose the encoding that it was saved in, such as ${labelOfEncoding(fault.suggestion)}.`;
+}
+
+/** The key of an attribute that is named as the column is. */
+export function keyForColumn({ name }: Column): string {
+  return attributeKeyOf(name) ?? name;
+}
+
+/** Imports the columns that match no field as attributes, except those without a name or with one that is taken. */
+export function withAttributes(columns: readonly Column[], known: KnownAttributes): readonly Column[] {
+  const matched = withKnownKeys(columns, known);
+  const taken = new Set(matched.map(({ field }) => field));
+  return matched.map((column) => {
+    const key = keyForColumn(column);
+    const field = attributePath(key);
+    if (column.field !== '' || column.isIgnored || key === '' || taken.has(field)) return column;
+    taken.add(field);
+    return withField(column, field, known);
+  });
+}

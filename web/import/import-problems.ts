@@ -1,0 +1,46 @@
+/** Explains problems of rows that the server cannot explain well, because it does not know the file. */
+import type { RowProblem } from '../../src/user-files/columns.js';
+import { type Column, isColumnOf, requiredFields } from '../../src/user-files/header.js';
+import { emailKey } from '../text/email-key.js';
+
+export interface ProblemRow {
+  /** Counted from 1. */
+  readonly row: number;
+  readonly cells: readonly string[];
+  readonly problem: Pick<RowProblem, 'field' | 'reason'>;
+}
+
+/**
+ * Returns texts that replace those of the server, by the number of the row. `readFile` reads the rows of the file. It is
+ * called only if an email is taken, because it takes seconds for a large file.
+ */
+export async function explainProblems(
+  columns: readonly Column[],
+  rows: readonly ProblemRow[],
+  readFile: () => AsyncIterable<{ readonly row: number; readonly original: string | readonly string[] }>,
+): Promise<ReadonlyMap<number, string>> {
+  const cellAt = (cells: readonly string[], field: string) =>
+    cells[columns.findIndex((column) => isColumnOf(column, field))]?.trim() ?? '';
+  const texts = new Map<number, string>();
+  for (const { row, cells, problem } of rows) {
+    if (requiredFields.includes(problem.field) && cellAt(cells, problem.field) === '') texts.set(row, 'is empty');
+  }
+
+  const taken = rows.filter(({ problem }) => problem.reason === 'EMAIL_TAKEN');
+  if (taken.length === 0) return texts;
+  const emailOf = (cells: readonly string[]) => emailKey(cellAt(cells, 'email'));
+  // The user may have corrected these rows.
+  const known = new Map(rows.map(({ row, cells }) => [row, cells]));
+  const rowsByEmail = new Map(taken.map(({ cells }) => [emailOf(cells), new Set<number>()]));
+  try {
+    for await (const { row, original } of readFile()) {
+      rowsByEmail.get(emailOf(known.get(row) ?? [original].flat()))?.add(row);
+    }
+  } catch {
+    // The rows before the error are enough, and the import reports it.
+  }
+  for (const { row, cells } of taken) {
+    if ((rowsByEmail.get(emailOf(cells))?.size ?? 0) > 1) texts.set(row, 'Another row of this file has this email.');
+  }
+  return texts;
+}

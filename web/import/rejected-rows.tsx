@@ -1,0 +1,119 @@
+/** The rejected rows of an import in a table, in which the user corrects them. */
+import { useId } from 'preact/hooks';
+import type { RowProblem } from '../../src/user-files/columns.js';
+import { isColumnOf } from '../../src/user-files/header.js';
+import { formatCount } from '../text/format.js';
+import { ScrollRegion } from '../ui/scroll-region.js';
+import { fieldText } from './csv.js';
+import type { ImportReport, RejectedRow } from './import-users.js';
+
+/** The cells of the corrected rows, by the number of the row. */
+export type Corrections = Map<number, readonly string[]>;
+
+export interface RejectedRowsProps {
+  readonly report: ImportReport;
+  /** The table writes into it. */
+  readonly corrections: Corrections;
+  /** Called after each change of a cell. */
+  onCorrected(): void;
+}
+
+export function RejectedRows({ report, corrections, onCorrected }: RejectedRowsProps) {
+  const { source, rejected, rejectedRows, texts } = report;
+  const { columns } = source;
+  const shown = [...columns.keys()].filter((index) => columns[index]?.field !== '');
+  const onEdit = ({ row, cells }: RejectedRow, index: number, text: string) => {
+    const before = corrections.get(row) ?? columns.map((_, at) => cells[at] ?? '');
+    corrections.set(row, before.with(index, text));
+    onCorrected();
+  };
+  return (
+    <>
+      <ScrollRegion class="rejected" label="Rejected rows">
+        <table class="table">
+          <thead>
+            <tr>
+              <th scope="col">Row</th>
+              <th scope="col">Problem</th>
+              {shown.map((index) => (
+                <th key={index} scope="col">
+                  {columns[index]?.name}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {rejectedRows.map((rejectedRow) => (
+              <Row
+                key={`${rejectedRow.row} ${rejectedRow.problem.message}`}
+                rejectedRow={rejectedRow}
+                text={texts.get(rejectedRow.row) ?? rejectedRow.problem.message}
+                columns={shown.map((index) => ({ index, name: columns[index]?.name ?? '', ...columns[index] }))}
+                onEdit={(index, text) => onEdit(rejectedRow, index, text)}
+              />
+            ))}
+          </tbody>
+        </table>
+      </ScrollRegion>
+      <p class="hint">
+        {rejected > rejectedRows.length
+          ? `These are the first ${rejectedRows.length}. The file of rejected rows has all ${formatCount(rejected)}. `
+          : ''}
+        Correct the rows here and send them again, or download them with their problems and import the file later.
+      </p>
+    </>
+  );
+}
+
+interface RowProps {
+  readonly rejectedRow: RejectedRow;
+  readonly text: string;
+  readonly columns: readonly { readonly index: number; readonly name: string; readonly field?: string }[];
+  onEdit(index: number, text: string): void;
+}
+
+function Row({ rejectedRow: { row, line, cells, problem }, text, columns, onEdit }: RowProps) {
+  const id = useId();
+  return (
+    <tr>
+      <th scope="row" class="numeric">
+        {formatCount(row)} <span class="faint">(line {formatCount(line)})</span>
+      </th>
+      <td id={id} class="why">
+        <ProblemText problem={{ field: problem.field, message: text }} />
+      </td>
+      {columns.map(({ index, name, field = '' }) => {
+        const isInvalid = isAt(problem.field, field) || isColumnOf({ field }, problem.field);
+        return (
+          <td key={index} data-label={name}>
+            <input
+              class="input"
+              aria-label={`${name} in row ${row}`}
+              aria-invalid={isInvalid}
+              {...(isInvalid && { 'aria-describedby': id })}
+              dir="auto"
+              defaultValue={cells[index] ?? ''}
+              // The browser offers values of other rows.
+              autocomplete="off"
+              onInput={(event) => onEdit(index, event.currentTarget.value)}
+            />
+          </td>
+        );
+      })}
+    </tr>
+  );
+}
+
+export function ProblemText({ problem: { field, message } }: { problem: Pick<RowProblem, 'field' | 'message'> }) {
+  if (field === '') return <>{message}</>;
+  return (
+    <>
+      <strong>{fieldText(field)}</strong>: {message}
+    </>
+  );
+}
+
+/** Whether a column for `field` has the invalid value. A path such as attributes.tags.0 is in a value. */
+function isAt(problemField: string, field: string): boolean {
+  return problemField === field || problemField.startsWith(`${field}.`);
+}

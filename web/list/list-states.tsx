@@ -1,0 +1,167 @@
+/** Shows, instead of rows, that the list loads, that it is empty, or why it cannot be shown. */
+
+import { type ListQuery, selectsAll } from '../address/list-query.js';
+import type { Go } from '../address/route.js';
+import type { CallError } from '../calls/call-error.js';
+import type { Caller } from '../calls/caller.js';
+import type { Directory } from '../calls/directory.js';
+import { AttributeSearch } from '../filter/attribute-search.js';
+import { EmptyState } from '../ui/empty-state.js';
+import { ImportIcon, OfflineIcon, PlusIcon, SearchIcon, UsersIcon, WarningIcon } from '../ui/icons.js';
+import { lazy } from '../ui/lazy.js';
+
+// The advice is optional, so a failure is not shown.
+const FilterAdvice = lazy(
+  async () => (await import('../filter/filter-advice.js')).FilterAdvice,
+  () => null,
+);
+
+export interface EmptyListProps {
+  readonly directory: Directory;
+  readonly query: ListQuery;
+  readonly go: Go;
+  readonly caller: Caller;
+}
+
+export function EmptyList({ query, caller, ...props }: EmptyListProps) {
+  return selectsAll(query) ? <NoUsers go={props.go} caller={caller} /> : <NoMatches query={query} {...props} />;
+}
+
+function NoUsers({ go, caller }: Pick<EmptyListProps, 'go' | 'caller'>) {
+  const mayCreate = caller.may('createUser');
+  const mayImport = caller.may('batchCreateUsers');
+  return (
+    <EmptyState
+      icon={UsersIcon}
+      title="No users yet"
+      actions={
+        (mayCreate || mayImport) && (
+          <>
+            {mayCreate && (
+              <button type="button" class="button primary" onClick={() => go({ user: 'new' })}>
+                <PlusIcon />
+                New user
+              </button>
+            )}
+            {mayImport && (
+              <button type="button" class="button" onClick={() => go({ dialog: 'import' })}>
+                <ImportIcon />
+                Import users
+              </button>
+            )}
+          </>
+        )
+      }
+    >
+      <p class="soft">
+        {mayCreate
+          ? `Add the first user${mayImport ? ', or import many from a CSV file' : ''}.`
+          : 'Users appear here when somebody adds them.'}
+      </p>
+    </EmptyState>
+  );
+}
+
+function NoMatches({ directory, query: listQuery, go }: Omit<EmptyListProps, 'caller'>) {
+  const { query, filter } = listQuery;
+  const hasBoth = query !== '' && filter !== '';
+  return (
+    <EmptyState
+      icon={SearchIcon}
+      title="No matches"
+      actions={
+        <>
+          {query !== '' && <AttributeSearch directory={directory} query={listQuery} go={go} />}
+          {hasBoth && (
+            <button type="button" class="button" onClick={() => go({ filter: '' })}>
+              Search all users
+            </button>
+          )}
+          <button type="button" class="button" onClick={() => go({ query: '', filter: '' })}>
+            Show all users
+          </button>
+        </>
+      }
+    >
+      {query === '' ? (
+        <p class="soft">No user matches the filter.</p>
+      ) : (
+        <p class="soft">
+          No user{hasBoth ? ' that matches the filter' : ''} has <bdi>“{query.trim()}”</bdi> in the name or email. Check
+          the spelling, or use fewer words.
+        </p>
+      )}
+      {filter !== '' && <FilterAdvice directory={directory} filter={filter} go={go} />}
+    </EmptyState>
+  );
+}
+
+export interface FailedListProps {
+  readonly error: CallError;
+  readonly go: Go;
+  onRetry(): void;
+}
+
+/** Shown if the first list could not be loaded. */
+export function FailedList({ error: { code, reason, message }, go, onRetry }: FailedListProps) {
+  if (reason === 'INVALID_FILTER') {
+    return (
+      <EmptyState
+        role="alert"
+        icon={WarningIcon}
+        title="This filter is invalid"
+        actions={
+          <button type="button" class="button" onClick={() => go({ filter: '' })}>
+            Show all users
+          </button>
+        }
+      >
+        <p class="soft">The error is shown below the filter.</p>
+      </EmptyState>
+    );
+  }
+  const isOffline = code === 'UNAVAILABLE';
+  return (
+    <EmptyState
+      role="alert"
+      icon={isOffline ? OfflineIcon : WarningIcon}
+      title="Cannot load the list"
+      actions={
+        <button type="button" class="button primary" onClick={onRetry}>
+          Try again
+        </button>
+      }
+    >
+      <p class="soft">{navigator.onLine ? message : 'You are offline.'}</p>
+      {isOffline && <p class="soft">The list appears when the connection is back.</p>}
+    </EmptyState>
+  );
+}
+
+/** Shown above the rows while the server cannot be reached. */
+export function OfflineNotice({ onRetry }: { onRetry(): void }) {
+  return (
+    <div class="notice warning problem" role="status">
+      <OfflineIcon />
+      <span class="grow">
+        {navigator.onLine ? 'Cannot reach the server.' : 'You are offline.'} The list may be out of date.
+      </span>
+      <button type="button" class="button small" onClick={onRetry}>
+        Try again
+      </button>
+    </div>
+  );
+}
+
+/** Shown above the rows if a part of them could not be loaded. */
+export function ProblemNotice({ text, onRetry }: { text: string; onRetry(): void }) {
+  return (
+    <div class="notice danger problem" role="alert">
+      <WarningIcon />
+      <span class="grow">{text}</span>
+      <button type="button" class="button small" onClick={onRetry}>
+        Try again
+      </button>
+    </div>
+  );
+}

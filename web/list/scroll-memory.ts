@@ -1,0 +1,25 @@
+/**
+ * Remembers the row at the top of the list in the entry of the browser's history, so that a reload and the back button
+ * return to it. It stores the user's id, because the row may have moved until then.
+ */
+import { isSameQuery, type ListQuery } from '../address/list-query.js';
+
+export interface RememberedRow {
+  readonly row: number;
+  readonly id: string;
+}
+
+export function rememberRow({ query, filter, orderBy }: ListQuery, { row, id }: RememberedRow): void {
+  const top = { row, id, query, filter, orderBy };
+  try {
+    history.replaceState({ ...history.state, top }, '');
+  } catch {
+    // Browsers limit how often a page may write. The next scroll writes again.
+  }
+}
+
+/** Returns undefined if the entry belongs to another list, or if the list was at its beginning. */
+export function rememberedRow(list: ListQuery): RememberedRow | undefined {
+  const { top } = (history.state ?? {}) as { top?: RememberedRow & ListQuery };
+  return top !== undefined && top.row > 0 && isSameQuery(list, top) ? top : undefined;
+}

@@ -1,0 +1,22 @@
+/** The selection of the list. Ends with the search and the filter, because "all that match" would mean other users. */
+import { useEffect, useLayoutEffect, useState } from 'preact/hooks';
+import type { Route } from '../address/route.js';
+import { changeTypes } from '../calls/change-types.js';
+import { createSelection, type Selection } from '../users/selection.js';
+import type { ChangeListeners } from './open-user.js';
+
+export function useSelection({ query, filter }: Route, changeListeners: ChangeListeners): Selection {
+  const [selection] = useState(createSelection);
+  useLayoutEffect(() => selection.clear(), [query, filter, selection]);
+  useEffect(() => {
+    const forget: Parameters<ChangeListeners['add']>[0] = (changes) => {
+      const deleted = changes.filter(({ type }) => type === changeTypes.deleted);
+      selection.forget(deleted.flatMap(({ user }) => user?.id ?? []));
+    };
+    changeListeners.add(forget);
+    return () => {
+      changeListeners.delete(forget);
+    };
+  }, [selection, changeListeners]);
+  return selection;
+}

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { readPreview } from '../../web/import/import-file.js';
 import { roster } from '../cli/command-line.js';
 import { startTestApp } from '../support/app.js';
 import { browserMissing, type OpenOptions, type TestPage } from './browser.js';
@@ -21,6 +22,27 @@ async function importChecked(page: Page): Promise<void> {
     .getByRole('button', { name: /^Import/ })
     .click();
 }
+
+it.each([
+  ['people.xlsx', 'PK\x03\x04\x14\0\x06\0\xc3\xa9\0\x9c\n', 'This is an Excel workbook. Save it'],
+  ['people.XLS', '\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1', 'This is an Excel workbook. Save it'],
+  ['people.csv', 'PK\x03\x04abc', 'This is not a CSV file.'],
+  ['people.csv.gz', '\x1f\x8b\x08\x08abc', 'This is not a CSV file.'],
+  ['people.pdf', '%PDF-1.7\nabc', 'This is not a CSV file.'],
+  ['people.jpg', '\xff\xd8\xff\xe0abc', 'This is not a CSV file.'],
+  ['people.bin', 'name,email\nA\0\xff,b\n', 'This is not a CSV file.'],
+])('a binary file such as %s is refused in every encoding', async (name, bytes, message) => {
+  const file = new File([Buffer.from(bytes, 'latin1')], name);
+  for (const encoding of ['', 'utf-8', 'windows-1252', 'shift_jis']) {
+    const read = readPreview(file, {
+      encoding,
+      known: Promise.resolve(new Map()),
+      readRare: async () => new Map(),
+      signal: new AbortController().signal,
+    });
+    await expect(read, encoding).rejects.toThrow(message);
+  }
+});
 
 describe.skipIf(browserMissing !== undefined)('files of users', () => {
   const site = useSite();
@@ -96,7 +118,8 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
     await dialog(page).getByText('This is not a CSV file.', { exact: true }).waitFor();
     expect(await dialog(page).getByLabel('Encoding').count()).toBe(0);
     await choose(page, Buffer.from('PK\x03\x04\x14\x00\x06\x00\x08\x00\xe9\x9c', 'latin1'), 'people.xlsx');
-    await dialog(page).getByText('This is not a CSV file. Save it as CSV in Excel first.', { exact: true }).waitFor();
+    const advice = 'This is an Excel workbook. Save it as CSV (Comma delimited) and choose that file.';
+    await dialog(page).getByText(advice, { exact: true }).waitFor();
     await choose(page, 'first_name,email\n"Ada,ada@example.com');
     await dialog(page).getByText('never closed').waitFor();
   });

@@ -24,8 +24,8 @@ const emailForm = /^[^\s@]+@[^\s@]+\.[^\s@]+$/;
 
 // Pictures, archives and documents have a byte 0 much earlier.
 const binarySampleBytes = 65_536;
-// Workbooks of Excel are ZIP archives.
-const zipStart = [0x50, 0x4b, 0x03, 0x04];
+// ZIP, of which new workbooks of Excel are made; the format of old ones; gzip, PDF, PNG, JPEG, GIF.
+const binaryStarts = ['PK\x03\x04', '\xd0\xcf\x11\xe0', '\x1f\x8b', '%PDF-', '\x89PNG', '\xff\xd8\xff', 'GIF8'];
 const excelName = /\.xls[bmx]?$/i;
 // A word with a letter that is not ASCII. The lookbehind keeps the time linear in a long word.
 const otherWord = /(?<!\p{L})\p{L}*[^\0-\x7f]\p{L}*/u;
@@ -33,8 +33,9 @@ const otherWord = /(?<!\p{L})\p{L}*[^\0-\x7f]\p{L}*/u;
 export class NotCsv extends Error {
   override readonly name = 'NotCsv';
 
-  constructor(isExcel: boolean) {
-    super(`This is not a CSV file.${isExcel ? ' Save it as CSV in Excel first.' : ''}`);
+  constructor({ name }: File) {
+    const advice = 'This is an Excel workbook. Save it as CSV (Comma delimited) and choose that file.';
+    super(excelName.test(name) ? advice : 'This is not a CSV file.');
   }
 }
 
@@ -73,13 +74,16 @@ export async function readPreview(
   file: File,
   { encoding, known: reading, readRare, signal }: PreviewOptions,
 ): Promise<FilePreview> {
+  const sample = new Uint8Array(await file.slice(0, binarySampleBytes).arrayBuffer());
+  // In an encoding of one byte a letter, every file is text.
+  if (binaryStarts.some((start) => startsWith(sample, start))) throw new NotCsv(file);
   let read = await readSamples(file, encoding || undefined, signal);
+  if (read.encodingFound === 'utf-8' ? isNotUtf8(read.fault) : !read.encodingFound.startsWith('utf-16')) {
+    refuseZeros(file, sample);
+  }
   // After other letters in UTF-8, the file is damaged.
   const isGuess = encoding === '' && isNotUtf8(read.fault) && read.otherLetters === undefined;
-  if (isGuess) {
-    await refuseBinary(file);
-    read = await readSamples(file, 'windows-1252', signal);
-  }
+  if (isGuess) read = await readSamples(file, 'windows-1252', signal);
   const { header, samples, styles, rows, fault, delimiter, encodingFound } = read;
   if (header === undefined) throw fault ?? new UnreadableFile('it is empty; its first line must name the columns');
   const guessedText = isGuess ? read.otherLetters : undefined;
@@ -146,13 +150,16 @@ function isNotUtf8(fault: UnreadableFile | undefined): boolean {
   return fault instanceof WrongEncoding && !fault.suggestion.startsWith('utf-16');
 }
 
+/** `start` has one character for each byte. */
+function startsWith(bytes: Uint8Array, start: string): boolean {
+  return [...start].every((character, index) => bytes[index] === character.charCodeAt(0));
+}
+
 /** Throws if a file that is not UTF-8 is not text in an encoding of one byte a letter. */
-async function refuseBinary(file: File): Promise<void> {
-  const bytes = new Uint8Array(await file.slice(0, binarySampleBytes).arrayBuffer());
-  if (zipStart.every((byte, index) => bytes[index] === byte)) throw new NotCsv(excelName.test(file.name));
-  const zero = bytes.indexOf(0);
+function refuseZeros(file: File, sample: Uint8Array): void {
+  const zero = sample.indexOf(0);
   if (zero === 0 || zero === 1) throw new WrongEncoding('it is not UTF-8', 1, zero === 0 ? 'utf-16be' : 'utf-16le');
-  if (zero > 0) throw new NotCsv(excelName.test(file.name));
+  if (zero > 0) throw new NotCsv(file);
 }
 
 /** The keys of attributes that columns may mean, except those that are known. */

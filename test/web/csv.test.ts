@@ -196,16 +196,21 @@ describe('the written file', () => {
     );
   });
 
-  it.each(['csv', 'excel'] as const)('in the format %s can be imported with the same texts', async (format) => {
-    const columns = ['first_name', 'attributes.team'];
-    const formula = fc.string({ unit: fc.constantFrom("'", '=', '+', '-', '@', '\t', '\r', '1', ' ') });
+  it.each([
+    ['csv', ','],
+    ['excel', ','],
+    ['excel', ';'],
+  ] as const)('in the format %s with %j can be imported with the same texts', async (format, delimiter) => {
+    const columns = ['first_name', 'attributes.team', 'attributes.a,b,,c'];
+    const marks = ["'", '=', '+', '-', '@', '\t', '\r', '\n', '\0', '"', ',', ';', '1', ' '];
+    const formula = fc.string({ unit: fc.constantFrom(...marks) });
     await fc.assert(
       fc.asyncProperty(formula, formula, async (name, team) => {
         const user = User.fromPartial({ firstName: name.trim(), attributes: { team, x: '=1' } });
-        const file = createExportFile(format, columns);
+        const file = createExportFile(format, columns, delimiter);
         const text = file.header.replace('\ufeff', '') + file.format([user]);
         const attributes = team === '' ? undefined : { team };
-        const { rows } = await readHere(`${text}last,'=2\n`, 100);
+        const { rows } = await readHere(text + ['last', "'=2", '\n'].join(delimiter), 100);
         const isBlank = `${name}${team}`.trim() === '';
         expect(rows).toMatchObject([
           ...(isBlank
@@ -216,7 +221,8 @@ describe('the written file', () => {
       }),
     );
     const odd = User.fromPartial({ firstName: "'=1", attributes: { team: '-5' } });
-    expect(createExportFile(format, columns).format([odd])).toBe(format === 'csv' ? "''=1,-5\n" : "''=1,'-5\n");
+    const [name, team] = ["''=1", format === 'csv' ? '-5' : "'-5"];
+    expect(createExportFile(format, columns, delimiter).format([odd])).toBe([name, team, '\n'].join(delimiter));
   });
 
   it('of rejected rows starts with the columns of the error, only once', () => {

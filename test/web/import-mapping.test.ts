@@ -198,7 +198,7 @@ describe('texts where other users have another type', () => {
 
 describe('the template', () => {
   it('has a column for each attribute that a cell can contain', () => {
-    expect(templateOf(known).split('\n')).toEqual([
+    expect(templateOf(known, ',').split('\n')).toEqual([
       '\ufefffirst_name,last_name,email,attributes.department,attributes.floor,attributes.start-date,attributes.remote,attributes.skills,attributes.homepage',
       'Ada,Lovelace,ada.lovelace@example.com,Example,3,2026-02-28,yes,"[""first"",""second""]",https://example.com',
       '',
@@ -206,10 +206,10 @@ describe('the template', () => {
   });
 
   it('has only keys that a header can name, and no attributes if none are known', () => {
-    const header = (all: KnownAttributes) => templateOf(all).split('\n')[0];
-    expect(header(new Map())).toBe('\ufefffirst_name,last_name,email');
+    const header = (all: KnownAttributes) => templateOf(all, ';').split('\n')[0];
+    expect(header(new Map())).toBe('\ufefffirst_name;last_name;email');
     expect(header(new Map([' a ', '', 'd,e'].map((key) => [key, 'text'])))).toBe(
-      '\ufefffirst_name,last_name,email,"attributes.d,e"',
+      '\ufefffirst_name;last_name;email;"attributes.d,e"',
     );
   });
 });
@@ -428,8 +428,8 @@ describe.skipIf(browserMissing !== undefined)('attributes in an import on the pa
     expect(await attributesOf('ada@example.com')).toEqual({ Department: 'Navy' });
   });
 
-  it('are in a template, which can be imported as it is', async () => {
-    const { page, expectNoFaults } = await open();
+  it.each(['en-GB', 'de-DE'])('are in a template, which can be imported as it is, in %s', async (locale) => {
+    const { page, expectNoFaults } = await open({ context: { locale } });
     const [saved] = await Promise.all([page.waitForEvent('download'), button(page, 'Download a template').click()]);
     expect(saved.suggestedFilename()).toBe('users-template.csv');
     await choose(page, await readFile(await saved.path(), 'utf8'));

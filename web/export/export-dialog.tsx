@@ -11,6 +11,7 @@ import type { Directory } from '../calls/directory.js';
 import { describeFailure } from '../calls/save-user.js';
 import { chipText } from '../filter/filter-fields.js';
 import { readChips } from '../filter/read-chips.js';
+import { excelDelimiter } from '../text/csv-line.js';
 import { formatCount } from '../text/format.js';
 import { Dialog } from '../ui/dialog.js';
 import { download } from '../ui/download.js';
@@ -35,7 +36,11 @@ export function ExportDialog({ directory, target, shownColumns, onClose }: Expor
   const { step, run, stop } = useExport(directory, target);
   const [format, setFormat] = useState<ExportFormat>('csv');
   const keys = [...(useAttributeTypes(directory, target)?.keys() ?? [])];
-  const { groups, chosen, setChosen, presets } = useColumns(keys, exportColumnsOf(shownColumns.current));
+  const { groups, chosen, setChosen, presets } = useColumns(
+    keys,
+    exportColumnsOf(shownColumns.current),
+    format === 'json',
+  );
   const id = useId();
   const columns = groups.flatMap((group) => group.columns);
   const canRun = step.kind !== 'running' && chosen.size > 0;
@@ -137,7 +142,7 @@ function Buttons({ kind, canRun, onStop, onClose }: ButtonsProps) {
 
 const formatHints: Readonly<Record<ExportFormat, string>> = {
   csv: 'Cells are not escaped. A spreadsheet may run a cell that begins with =, +, - or @ as a formula.',
-  excel: 'A cell that a spreadsheet would run as a formula begins with an apostrophe. An import removes it.',
+  excel: `Cells are separated by ${excelDelimiter() === ';' ? 'semicolons' : 'commas'}, as Excel expects in your language. A cell that a spreadsheet would run as a formula begins with an apostrophe. An import removes it.`,
   json: 'The file is one list, with one user on each line.',
 };
 
@@ -233,7 +238,7 @@ const labels = new Map(exportFields);
 const labelOf = (column: string) => labels.get(column) ?? attributeKeyOf(column);
 
 /** The columns in the order of the file, and those of them that are chosen: first those of the list, if it has some. */
-function useColumns(keys: readonly string[], inList: readonly string[]) {
+function useColumns(keys: readonly string[], inList: readonly string[], isJson: boolean) {
   const [choice, setChoice] = useState<{ readonly isAsList: boolean; readonly chosen: ReadonlySet<string> }>();
   const isAsList = choice?.isAsList ?? inList.length > 0;
   const own = [...keys.map(attributePath), ...inList.filter((column) => !labels.has(column))];
@@ -247,7 +252,7 @@ function useColumns(keys: readonly string[], inList: readonly string[]) {
       ]
     : [
         { title: '', columns: fieldPaths },
-        { title: 'Attributes as columns of their own', columns: attributes },
+        { title: isJson ? 'Single attributes' : 'Attributes as columns of their own', columns: attributes },
       ];
   const asList = { label: 'As in the list', choose: () => setChoice({ isAsList: true, chosen: new Set(inList) }) };
   const all = { label: 'All fields', choose: () => setChoice({ isAsList: false, chosen: new Set(fieldPaths) }) };
@@ -260,7 +265,8 @@ function useColumns(keys: readonly string[], inList: readonly string[]) {
     groups,
     chosen: choice?.chosen ?? new Set(isAsList ? inList : fieldPaths),
     setChosen: (chosen: ReadonlySet<string>) => setChoice({ isAsList, chosen }),
-    presets: [...(inList.length > 0 ? [asList] : []), all, ...(attributes.length > 0 ? [split] : [])],
+    // JSON has no columns.
+    presets: [...(inList.length > 0 ? [asList] : []), all, ...(attributes.length > 0 && !isJson ? [split] : [])],
   };
 }
 

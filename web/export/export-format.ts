@@ -2,7 +2,7 @@
 import type { User } from '../../generated/users/v1/user.js';
 import { attributeKeyOf, userFields } from '../../src/fields.js';
 import { exportCells, exportColumns, withApostrophe } from '../../src/user-files/columns.js';
-import { formatLine } from '../text/csv-line.js';
+import { excelDelimiter, formatLine } from '../text/csv-line.js';
 
 export type ExportFormat = 'csv' | 'excel' | 'json';
 
@@ -21,15 +21,19 @@ export interface ExportFile {
 }
 
 /** `format` of the result must be called with all users in order, because JSON has commas between them. */
-export function createExportFile(format: ExportFormat, columns: readonly string[]): ExportFile {
+export function createExportFile(
+  format: ExportFormat,
+  columns: readonly string[],
+  delimiter = format === 'excel' ? excelDelimiter() : ',',
+): ExportFile {
   if (format === 'json') return jsonFile(columns);
   const isExcel = format === 'excel';
-  const line = (cells: readonly string[]) => formatLine(isExcel ? cells.map(withoutFormula) : cells);
+  const line = (cells: readonly string[]) => formatLine(isExcel ? cells.map(withoutFormula) : cells, delimiter);
   return {
     extension: 'csv',
     type: 'text/csv',
     // Excel reads a CSV file as UTF-8 only if it begins with a byte order mark.
-    header: (isExcel ? '\ufeff' : '') + formatLine(columns),
+    header: (isExcel ? '\ufeff' : '') + formatLine(columns, delimiter),
     footer: '',
     format: (users) => users.map((user) => line(cellsOf(user, columns))).join(''),
   };

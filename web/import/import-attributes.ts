@@ -10,7 +10,7 @@ import { frequentAttributes, type KnownAttributes } from '../attributes/use-attr
 import type { Directory } from '../calls/directory.js';
 import { readSampledUsers } from '../calls/sampled-users.js';
 import { writePath } from '../filter/filter-chips.js';
-import { formatLine } from '../text/csv-line.js';
+import { excelDelimiter, formatLine } from '../text/csv-line.js';
 import { isDate } from '../text/days.js';
 import { type AttributeType, isSameName } from '../users/attributes.js';
 
@@ -238,18 +238,18 @@ export function adviceFor(strayTexts: readonly StrayTexts[]): string {
 }
 
 export async function readTemplate(directory: Directory): Promise<string> {
-  return templateOf(await readKnownAttributes(directory, templateShareMin));
+  return templateOf(await readKnownAttributes(directory, templateShareMin), excelDelimiter());
 }
 
 /** A CSV file with the columns of an import and one example row. It contains no values of users. */
-export function templateOf(known: KnownAttributes): string {
+export function templateOf(known: KnownAttributes, delimiter: string): string {
   const isColumn = (key: string) => matchHeader([attributePath(key)])[0]?.field === attributePath(key);
   // Hardly anybody writes JSON in a spreadsheet.
   const keys = [...known.keys()].filter((key) => known.get(key) !== 'json' && isColumn(key)).slice(0, templateKeysMax);
   const header = ['first_name', 'last_name', 'email', ...keys.map(attributePath)];
   const cells = ['Ada', 'Lovelace', 'ada.lovelace@example.com', ...keys.map((key) => exampleOf(known, key))];
   // Excel reads a CSV file as UTF-8 only if it begins with a byte order mark.
-  return `\ufeff${formatLine(header)}${formatLine(cells)}`;
+  return `\ufeff${formatLine(header, delimiter)}${formatLine(cells, delimiter)}`;
 }
 
 function exampleOf(known: KnownAttributes, key: string): string {

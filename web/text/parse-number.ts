@@ -3,7 +3,7 @@
 let localComma: boolean | undefined;
 
 /** Whether the browser's language writes 1.5 as 1,5, and so may write 1500 as 1.500. */
-function hasDecimalComma(): boolean {
+export function hasDecimalComma(): boolean {
   localComma ??= new Intl.NumberFormat().format(1.5).includes(',');
   return localComma;
 }

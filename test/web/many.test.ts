@@ -149,7 +149,7 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await dialog(page).getByLabel('Value').fill('7');
     await message.waitFor({ state: 'detached' });
     await page.keyboard.press('Enter');
-    await page.getByText('Set floor to 7 for 2 users.').waitFor();
+    await page.getByText('Set floor to 7 for 2 users.', { exact: true }).waitFor();
     await chooseTwo();
     const toast = await page.locator('.toast').boundingBox();
     expect((toast?.y ?? 0) + (toast?.height ?? 0)).toBeLessThan((await bar(page).boundingBox())?.y ?? 0);
@@ -355,6 +355,41 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     expectNoFaults();
   });
 
+  it('that already have the value, or are already deleted, are counted apart', async () => {
+    await create(6);
+    const { page, expectNoFaults } = await open();
+    const [first, second] = await all();
+    for (const { id = '', etag } of [first, second].flatMap((user) => user ?? [])) {
+      const user = { id, etag, attributes: { floor: 7 } };
+      await site.app.client.updateUser({ user, updateMask: ['attributes.floor'] });
+    }
+    const change = async (action: string) => {
+      await bar(page).getByRole('button', { name: 'Change attribute…' }).click();
+      await dialog(page).getByLabel('Action').selectOption(action);
+      await dialog(page).getByLabel('Attribute', { exact: true }).fill('floor');
+    };
+    await selectAll(page, 'U0 Test');
+    await change('Set the attribute');
+    await dialog(page).getByLabel('Value').fill('7');
+    await button(page, 'Set floor to 7 for 6 users').click();
+    await page.getByText('Set floor to 7 for 4 users. 2 already had it.', { exact: true }).waitFor();
+
+    await site.app.client.updateUser({ user: { id: first?.id ?? '' }, updateMask: ['attributes.floor'] });
+    await selectAll(page, 'U0 Test');
+    await change('Remove the attribute');
+    await button(page, 'Remove floor from 6 users').click();
+    await page.getByText('Removed floor from 5 users. One did not have it.', { exact: true }).waitFor();
+
+    await selectAll(page, 'U0 Test');
+    await bar(page).getByRole('button', { name: 'Delete…' }).click();
+    await dialog(page).getByLabel('Type 6 to delete 6 users').fill('6');
+    await site.app.client.deleteUser({ id: first?.id ?? '' });
+    await button(page, 'Delete 6 users').click();
+    await page.getByText('5 users deleted, one was already deleted.', { exact: true }).waitFor();
+    await page.getByText('No users yet').waitFor();
+    expectNoFaults(/status of 404/);
+  });
+
   it('that are left after a stopped deletion stay selected, and are deleted with the same dialog', async () => {
     await create(100);
     const { page, expectAccessible, expectNoFaults } = await open();
@@ -373,7 +408,7 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await expectAccessible();
     await expect.poll(() => bar(page).getByText('72 selected').count(), pollTimeout).toBe(1);
     await button(page, 'Continue with 72 users').click();
-    await page.getByText('Deleted 100 users.').waitFor({ timeout: 60_000 });
+    await page.getByText('100 users deleted.', { exact: true }).waitFor({ timeout: 60_000 });
     expect((await all()).map(({ firstName }) => firstName)).toEqual(['Later']);
     expect(await dialog(page).count()).toBe(0);
     await expect.poll(() => bar(page).count(), pollTimeout).toBe(0);
@@ -583,9 +618,12 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     expectNoFaults();
   });
 
-  it('are exported with the chosen columns, for Excel and as JSON', async () => {
+  it.each([
+    ['en-GB', ',', 'commas'],
+    ['de-DE', ';', 'semicolons'],
+  ])('are exported with the chosen columns, as JSON and for Excel in %s', async (locale, delimiter, name) => {
     await create(5);
-    const { page, expectAccessible, expectNoFaults } = await open();
+    const { page, expectAccessible, expectNoFaults } = await open('', { context: { locale } });
     await box(page, 'U2 =1+1').check();
     await box(page, 'U3 Test').check();
     await bar(page).getByRole('button', { name: 'Export…' }).click();
@@ -595,18 +633,21 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
       await dialog(page).getByRole('checkbox', { name, exact: true }).uncheck();
     await dialog(page).getByRole('checkbox', { name: 'team', exact: true }).check();
     await dialog(page).getByLabel('Format').selectOption('CSV for Excel');
+    await dialog(page).getByText(`Cells are separated by ${name}`).waitFor();
     await expectAccessible();
     const excel = await saved(page, () => button(page, 'Export').click());
     expect(excel.name).toMatch(/\.csv$/);
     expect(excel.text.split('\n').toSorted()).toEqual([
       '',
-      "U2,'=1+1,u2@example.com,ops",
-      'U3,Test,u3@example.com,dev',
-      '\ufefffirst_name,last_name,email,attributes.team',
+      ['U2', "'=1+1", 'u2@example.com', 'ops'].join(delimiter),
+      ['U3', 'Test', 'u3@example.com', 'dev'].join(delimiter),
+      ['\ufefffirst_name', 'last_name', 'email', 'attributes.team'].join(delimiter),
     ]);
     await button(page, 'Close').last().click();
     await bar(page).getByRole('button', { name: 'Export…' }).click();
+    await button(page, 'All, attributes as columns').waitFor();
     await dialog(page).getByLabel('Format').selectOption('JSON');
+    await button(page, 'All, attributes as columns').waitFor({ state: 'detached' });
     const json = await saved(page, () => button(page, 'Export').click());
     expect(json.name).toMatch(/\.json$/);
     const users: { email: string; attributes: object }[] = JSON.parse(json.text);

@@ -42,6 +42,14 @@ export interface BulkAttributeDialogProps extends BulkDialogProps {
 // The page keeps the old values of this many users for an undo.
 const undoMax = 100_000;
 
+/** The results of all tries together, because one undo reverts them all. */
+interface Tries {
+  readonly users: Changed[];
+  count: number;
+  unchanged: number;
+  toast?: number;
+}
+
 export function BulkAttributeDialog({ directory, target, onClose, onChanged, onTried }: BulkAttributeDialogProps) {
   const known = useAttributeTypes(directory, target, { includesSample: true });
   const [row, setRow] = useState<AttributeRow>(newRow);
@@ -52,8 +60,7 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged, onT
   const [current, setCurrent] = useState(target);
   const [problem, setProblem] = useState<ReturnType<typeof readChange>['problem']>();
   const { step, start, stop, isStopping } = useBulk();
-  // Of all tries together, because one undo reverts them all.
-  const changedRef = useRef<{ readonly users: Changed[]; count: number; toast?: number }>({ users: [], count: 0 });
+  const triesRef = useRef<Tries>({ users: [], count: 0, unchanged: 0 });
   const bodyRef = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
     bodyRef.current?.querySelector<HTMLElement>('[data-first]')?.focus();
@@ -63,16 +70,18 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged, onT
   }, [problem]);
 
   async function run(users: BulkTarget, change: AttributeChange): Promise<void> {
-    const all = changedRef.current;
+    const all = triesRef.current;
     setCurrent(users);
     const report = await start((options) => changeAll({ directory, users, change, changed: all.users, ...options }));
     if (report.changed > 0) onChanged();
     if (report.isWhole) onTried(failedIdsOf(report));
+    // A try for all users finds those that an earlier one has changed.
+    all.unchanged = users === target ? Math.max(0, report.unchanged - all.count) : all.unchanged + report.unchanged;
     all.count += report.changed;
     const canUndo = all.count > 0 && all.count <= undoMax;
     if (all.toast !== undefined) closeToast(all.toast);
     all.toast = showToast({
-      text: resultText(change, { ...report, changed: all.count }),
+      text: resultText(change, { ...report, changed: all.count, unchanged: all.unchanged }),
       undo: canUndo ? () => undo(directory, change.key, all.users, onChanged) : undefined,
     });
     if (report.isWhole && report.failed === 0) onClose();
@@ -91,7 +100,7 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged, onT
   const action = next === undefined ? `${removes ? 'Remove' : 'Set'} for ${users}` : changeText(next, users);
   const wasStopped = step.kind === 'report' && !step.report.isWhole && step.report.problem === '';
   // A dialog covers the toast with the same button.
-  const { count, toast } = changedRef.current;
+  const { count, toast } = triesRef.current;
   const canUndo = step.kind === 'report' && toast !== undefined && count > 0 && count <= undoMax;
   return (
     <Dialog
@@ -173,11 +182,11 @@ function changeAll(options: ChangeAllOptions): Promise<BulkReport> {
   });
 }
 
-function resultText(change: AttributeChange, { changed, failed, isWhole }: BulkReport): string {
+function resultText(change: AttributeChange, { changed, unchanged, failed, isWhole }: BulkReport): string {
   const { key, value } = change;
   if (changed === 0 && failed === 0 && isWhole)
     return value === undefined ? `Nobody had “${key}”.` : `“${key}” already had this value.`;
-  return changedText(change, usersText(changed));
+  return changedText(change, usersText(changed), unchanged);
 }
 
 interface ChangeProblem {

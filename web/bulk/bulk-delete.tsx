@@ -10,6 +10,7 @@ import { showToast } from '../ui/toasts.js';
 import type { BulkDialogProps } from './bulk-attribute.js';
 import { BulkResult, BulkRunning } from './bulk-report.js';
 import { runBulk } from './bulk-run.js';
+import { deletedText, goneText } from './bulk-texts.js';
 import { deleteKnown } from './bulk-writes.js';
 import { useBulk } from './use-bulk.js';
 
@@ -20,8 +21,10 @@ export interface BulkDeleteDialogProps extends BulkDialogProps {
 
 export function BulkDeleteDialog({ directory, target, onClose, onChanged, onTried }: BulkDeleteDialogProps) {
   const { users, read, problem } = useEtags(directory, target);
-  /** The users that were deleted, also before a stop. */
+  /** The users that no longer exist, also before a stop. */
   const { current: deleted } = useRef(new Set<string>());
+  /** How many of them somebody else had deleted. */
+  const goneRef = useRef(0);
   const [typed, setTyped] = useState('');
   const { step, start, stop, isStopping } = useBulk();
   const bodyRef = useRef<HTMLDivElement>(null);
@@ -42,14 +45,15 @@ export function BulkDeleteDialog({ directory, target, onClose, onChanged, onTrie
         async act(user) {
           const outcome = await deleteKnown(directory, user, { signal, onWaiting });
           deleted.add(user.id);
+          if (outcome === 'unchanged') goneRef.current++;
           return outcome;
         },
       }),
     );
     onTried(users.flatMap(({ id }) => (deleted.has(id) ? [] : [id])));
-    if (report.changed > 0) onChanged(deleted);
+    if (report.changed + report.unchanged > 0) onChanged(deleted);
     if (!report.isWhole || report.failed > 0) return;
-    showToast({ text: `Deleted ${usersText(deleted.size)}.` });
+    showToast({ text: deletedText(deleted.size - goneRef.current, goneRef.current) });
     onClose();
   }
 
@@ -90,10 +94,13 @@ export function BulkDeleteDialog({ directory, target, onClose, onChanged, onTrie
             activity="Deleting"
             count={users?.length}
             {...step}
-            progress={{ ...step.progress, changed: deleted.size }}
+            progress={{ ...step.progress, changed: deleted.size, unchanged: 0 }}
           />
         ) : step.kind === 'report' ? (
-          <BulkResult report={{ ...step.report, changed: deleted.size }} participle="deleted" />
+          <BulkResult
+            report={{ ...step.report, changed: deleted.size - goneRef.current, unchanged: 0 }}
+            participle={`deleted${goneText(goneRef.current)}`}
+          />
         ) : users === undefined ? (
           <p class="line" role="status">
             {problem === '' ? `Reading the users: ${formatCount(read)} so far…` : ''}

@@ -1,5 +1,7 @@
 /** Says what a change of an attribute does, with the start of its value. */
 
+import { usersText } from '../calls/bulk-target.js';
+import { formatCount } from '../text/format.js';
 import type { JsonValue } from '../users/user-fields.js';
 import type { AttributeChange } from './bulk-writes.js';
 
@@ -13,9 +15,26 @@ export function changeText({ key, value }: AttributeChange, users: string): stri
     : `Set ${shortened(key)} to ${shortened(valueText(value))} for ${users}`;
 }
 
-/** The same after it is done. */
-export function changedText(change: AttributeChange, users: string): string {
-  return `${changeText(change, users).replace(/^Remove /, 'Removed ')}.`;
+/** The same after it is done. `unchanged` users did not need the change. */
+export function changedText(change: AttributeChange, users: string, unchanged: number): string {
+  const changed = `${changeText(change, users).replace(/^Remove /, 'Removed ')}.`;
+  if (unchanged === 0) return changed;
+  return `${changed} ${countText(unchanged)} ${change.value === undefined ? 'did not have' : 'already had'} it.`;
+}
+
+/** `gone` users were deleted by somebody else. */
+export function deletedText(deleted: number, gone: number): string {
+  if (deleted === 0) return `${usersText(gone)} ${gone === 1 ? 'was' : 'were'} already deleted.`;
+  return `${usersText(deleted)} deleted${goneText(gone)}.`;
+}
+
+/** Such as “, one was already deleted”. */
+export function goneText(gone: number): string {
+  return gone === 0 ? '' : `, ${countText(gone).toLowerCase()} ${gone === 1 ? 'was' : 'were'} already deleted`;
+}
+
+function countText(count: number): string {
+  return count === 1 ? 'One' : formatCount(count);
 }
 
 function valueText(value: JsonValue): string {

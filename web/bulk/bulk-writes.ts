@@ -66,16 +66,25 @@ export async function writeAttribute(
   }
 }
 
-/** Succeeds if the user no longer exists. Fails if somebody has changed the user since the etag was read. */
+/**
+ * Returns 'unchanged' if somebody else had deleted the user. Fails if somebody has changed the user since the etag was read.
+ */
 export async function deleteKnown(
   directory: Directory,
   { id, etag }: KnownUser,
   options: RetryOptions,
 ): Promise<Outcome> {
+  let calls = 0;
+  const remove = () => {
+    calls++;
+    return directory.deleteUser({ id, etag });
+  };
   try {
-    await retried(() => directory.deleteUser({ id, etag, allowMissing: true }), options);
+    await retried(remove, options);
     return 'changed';
   } catch (error) {
+    // If it was called again, most likely the answer to the first call was lost.
+    if (hasReason(error, 'USER_NOT_FOUND')) return calls === 1 ? 'unchanged' : 'changed';
     if (!hasReason(error, 'ETAG_MISMATCH')) throw error;
     throw new UserFailure('Not deleted, because somebody has changed this user meanwhile.');
   }

@@ -1,7 +1,14 @@
 /** Tests attributes as rows of text: values that are not edited stay the same, and each problem names its row. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { attributeRowsOf, newRow, readAttributes, withText, withType } from '../../web/users/attributes.js';
+import {
+  type AttributeRow,
+  attributeRowsOf,
+  newRow,
+  readAttributes,
+  withText,
+  withType,
+} from '../../web/users/attributes.js';
 import { differences, type JsonObject, noFields, withValues } from '../../web/users/user-fields.js';
 
 const key = fc.oneof(fc.string(), fc.constantFrom('', '__proto__', 'a.b', '"', '\\', '😀'));
@@ -57,13 +64,13 @@ describe('rows of attributes', () => {
 
   it('reject a number that would lose precision', () => {
     const row = { ...newRow(), key: 'n' };
-    for (const [type, text] of [
-      ['number', '9007199254740993'],
-      ['number', '1e400'],
-      ['json', '{"a":[9007199254740993]}'],
+    for (const [type, text, advice] of [
+      ['number', '9007199254740993', 'It has too many digits for a number. Store it as text.'],
+      ['number', '1e400', 'It has too many digits for a number. Store it as text.'],
+      ['json', '{"a":[9007199254740993]}', 'Write it as a string'],
     ] as const) {
       const edited = withText(withType(row, type), text);
-      expect(readAttributes([edited]).problems?.get(row.id)?.message).toContain('Write it as a string');
+      expect(readAttributes([edited]).problems?.get(row.id)?.message).toContain(advice);
     }
     expect(readAttributes([withText(withType(row, 'number'), '0.1234567890123456789')])).toEqual({
       attributes: { n: 0.12345678901234568 },
@@ -92,6 +99,16 @@ describe('rows of attributes', () => {
     }
     const [row] = attributeRowsOf({ a: 'x' });
     expect(row && readAttributes([withText(row, '')])).toEqual({ attributes: { a: '' } });
+  });
+
+  it('say how to remove an attribute whose value was cleared', () => {
+    const messageOf = (row: AttributeRow) => readAttributes([row]).problems?.get(row.id)?.message;
+    for (const value of ['2026-01-31', 'https://example.com', 3, { a: 1 }]) {
+      const [row] = attributeRowsOf({ a: value });
+      expect(row && messageOf(withText(row, ''))).toMatch(/ To remove the attribute, use the button with the minus/);
+      expect(row && messageOf({ ...withText(row, ''), isIncomplete: true })).not.toContain('To remove');
+    }
+    expect(messageOf(withType({ ...newRow(), key: 'a' }, 'date'))).toBe('Choose a day.');
   });
 
   it('keep the text if their type changes', () => {

@@ -78,6 +78,34 @@ describe.skipIf(browserMissing !== undefined)('the form of a new user', () => {
     await panel(page).getByText('Discard your changes?').waitFor();
   });
 
+  it('shows the problems of its attributes and of its fields at once', async () => {
+    const { page } = await site.open('#user=new');
+    await panel(page).getByLabel('Value of floor').fill('third');
+    await field(page, 'Email').fill('alan');
+    await field(page, 'Image URL').fill('alan.png');
+    await button(page, 'Create').click();
+    const problems = panel(page).locator('.error');
+    await expect
+      .poll(() => problems.allTextContents(), { timeout: 30_000 })
+      .toEqual([
+        'First name is required.',
+        'Email must be one email address, like ada@example.com.',
+        'Image URL must be an absolute http or https URL, or empty.',
+        'Enter a number, such as 42, -1.5 or 50000.',
+      ]);
+    // The server uses the same words.
+    await panel(page).getByLabel('Value of floor').fill('3');
+    await button(page, 'Create').click();
+    await panel(page).getByText('Enter a number').waitFor({ state: 'detached' });
+    await expect
+      .poll(() => problems.allTextContents(), { timeout: 30_000 })
+      .toEqual([
+        'First name is required.',
+        'Email must be one email address, like ada@example.com.',
+        'Image URL must be an absolute http or https URL, or empty.',
+      ]);
+  });
+
   it('closes without a question if nothing was typed', async () => {
     const { page } = await site.open('#user=new');
     await panel(page).getByLabel('Value of floor').waitFor();

@@ -330,6 +330,9 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     page.on('request', (request) => {
       if (/\/(?:Create|Update)User$/.test(request.url())) bodies.push(request.url());
     });
+    const email = `desk-${kind}@example.com`;
+    await field(page, 'First name').fill('Ada');
+    await field(page, 'Email').fill(email);
     await button(page, 'Add attribute').click();
     const key = panel(page).getByLabel(/^Key of attribute/);
     await key.fill('desk');
@@ -352,9 +355,6 @@ describe.skipIf(browserMissing !== undefined)('the panel of a user', () => {
     // An empty text is still possible, for clients that need one.
     await panel(page).getByLabel('Type of desk').selectOption('json');
     await value.fill('""');
-    const email = `desk-${kind}@example.com`;
-    await field(page, 'First name').fill('Ada');
-    await field(page, 'Email').fill(email);
     await field(page, 'Email').press('Enter');
     await button(page, 'Edit').waitFor();
     const [saved] = await withEmail(email);

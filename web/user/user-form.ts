@@ -19,7 +19,7 @@ export interface UserForm {
   readonly isDirty: boolean;
   /** The problems of the rows that were invalid at the last attempt to save. */
   readonly rowProblems: ReadonlyMap<number, AttributeProblem>;
-  /** The server's violations by the field's path, until the field is edited; '' is for all others. */
+  /** The server's violations, or those that the page has found itself, by the field's path, until the field is edited; '' is for all others. */
   readonly violations: Readonly<Record<string, string>>;
   /** Counts the failed attempts to save. */
   readonly failedSaves: number;
@@ -27,7 +27,8 @@ export interface UserForm {
   show(from: User, fields: UserFields): void;
   setText(field: (typeof textFields)[number], text: string): void;
   setRows(rows: readonly AttributeRow[]): void;
-  showRowProblems(): void;
+  /** Shows the problems of the rows, and those of the texts that the page can find itself. */
+  showProblems(): void;
   /** Returns false if the error does not concern fields. */
   showViolations(error: unknown): boolean;
   clearViolations(): void;
@@ -84,8 +85,9 @@ export function useUserForm(
       setRows(changed);
       clearViolation('attributes');
     },
-    showRowProblems() {
+    showProblems() {
       setInvalidRowIds(new Set(read.problems?.keys()));
+      setViolations(violationsOf(trimmed(texts, baseFields), base && baseFields));
       countFailedSave();
     },
     showViolations(error) {
@@ -103,6 +105,23 @@ function trimmed(texts: UserTexts, base: UserTexts): UserTexts {
   const sent = { ...texts };
   for (const { name } of textFields) if (sent[name] !== base[name]) sent[name] = sent[name].trim();
   return sent;
+}
+
+/** The usual mistakes, in the server's words. The server checks the texts only after the rows are valid. */
+function violationsOf(texts: UserTexts, base: UserTexts | undefined): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const { path, name, input, ...field } of textFields) {
+    const text = texts[name];
+    if (text === base?.[name]) continue;
+    if (text === '') {
+      if ('isRequired' in field) found[path] = 'is required';
+    } else if (input === 'email' && !/^\S.*@\S+$/.test(text)) {
+      found[path] = 'must be one email address, like ada@example.com';
+    } else if (input === 'url' && !/^https?:\/\/[^\s/]\S*$/i.test(text)) {
+      found[path] = 'must be an absolute http or https URL, or empty';
+    }
+  }
+  return found;
 }
 
 function violationsByPath({ violations }: CallError): Record<string, string> {

@@ -56,7 +56,7 @@ interface ChangedByOthersProps {
 export function ChangedByOthers({ newer, isUpdated, form, writes }: ChangedByOthersProps) {
   const changed = newer === undefined || !form.isDirty ? [] : differences(form.baseFields, fieldsOf(newer));
   const review = () => {
-    if (form.fields === undefined) form.showRowProblems();
+    if (form.fields === undefined) form.showProblems();
     else if (form.base !== undefined && newer !== undefined) writes.openConflict(form.base, form.fields, newer);
   };
   return (

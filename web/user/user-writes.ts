@@ -150,7 +150,7 @@ export function useUserWrites(options: UserWritesOptions): UserWrites {
     save() {
       const { fields } = form;
       if (fields === undefined) {
-        form.showRowProblems();
+        form.showProblems();
         return;
       }
       form.clearViolations();

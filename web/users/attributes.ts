@@ -136,6 +136,9 @@ export function withText(row: AttributeRow, text: string): AttributeRow {
   return { ...rest, text };
 }
 
+// Not inexactNumberText, because its quotes would become part of a text.
+const tooManyDigits = 'It has too many digits for a number. Store it as text.';
+
 function readValue(row: AttributeRow): { value: JsonValue } | { problem: string } {
   const { type, text, untouched } = row;
   if (untouched !== undefined) return untouched;
@@ -156,7 +159,7 @@ function readValue(row: AttributeRow): { value: JsonValue } | { problem: string 
     case 'number': {
       const value = parseNumber(text);
       if (value === undefined) return { problem: numberProblem };
-      return isExactNumber(text.trim().replace(',', '.')) ? { value } : { problem: inexactNumberText };
+      return isExactNumber(text.trim().replace(',', '.')) ? { value } : { problem: tooManyDigits };
     }
     case 'json': {
       const value = readJson(text);
@@ -164,6 +167,12 @@ function readValue(row: AttributeRow): { value: JsonValue } | { problem: string 
       return value === undefined ? { problem: jsonProblem(text) } : { value: value as JsonValue };
     }
   }
+}
+
+/** Somebody who clears a value may want to remove the attribute. */
+function adviceFor({ text, isNew, isIncomplete }: AttributeRow): string {
+  const isCleared = text.trim() === '' && isNew !== true && isIncomplete !== true;
+  return isCleared ? ' To remove the attribute, use the button with the minus sign.' : '';
 }
 
 function jsonProblem(text: string): string {
@@ -192,7 +201,7 @@ export function readAttributes(
     const isForbidden = row.untouched === undefined && protectedKeys.has(row.key);
     if (isForbidden) problems.set(row.id, { part: 'key', message: 'You may not write this attribute.' });
     else if (values.has(row.key)) problems.set(row.id, { part: 'key', message: 'This key already exists.' });
-    else if ('problem' in result) problems.set(row.id, { part: 'value', message: result.problem });
+    else if ('problem' in result) problems.set(row.id, { part: 'value', message: result.problem + adviceFor(row) });
     values.set(row.key, 'problem' in result ? null : result.value);
   }
   // fromEntries defines properties, so that it treats a key named __proto__ like any other key.

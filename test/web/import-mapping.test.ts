@@ -304,9 +304,9 @@ describe.skipIf(browserMissing !== undefined)('attributes in an import on the pa
     await button(page, 'Check').click();
     await dialog(page).getByText('All rows can be imported, but some values have another type').waitFor();
     expect(await dialog(page).locator('.stray-texts li').allTextContents()).toEqual([
-      'floor: 1 of 200 rows has a text where other users have a number, such as “ground” in row 1.',
-      'remote: 1 of 200 rows has a text where other users have “Yes” or “No”, such as “maybe” in row 5.',
-      'startDate: 1 of 200 rows has a text where other users have a date, such as “n/a” in row 5.',
+      'floor: 1 of 200 rows has a text where other users have a number, such as “ground” in row 1 (line 2).',
+      'remote: 1 of 200 rows has a text where other users have “Yes” or “No”, such as “maybe” in row 5 (line 6).',
+      'startDate: 1 of 200 rows has a text where other users have a date, such as “n/a” in row 5 (line 6).',
     ]);
     await dialog(page)
       .getByText('They are imported as text. Write numbers as 3 or 1234.5. Write yes or no. Write dates as 2026-02-28.')
@@ -337,8 +337,8 @@ describe.skipIf(browserMissing !== undefined)('attributes in an import on the pa
     await button(page, 'Check').click();
     await dialog(page).getByText('All rows can be imported, but some values have another type').waitFor();
     expect(await dialog(page).locator('.stray-texts li').allTextContents()).toEqual([
-      'floor: all 3 rows have a text where other users have a number, such as “5” in row 1.',
-      'Level: 2 of 3 rows have a text that is not a number, such as “n/a” in row 2.',
+      'floor: all 3 rows have a text where other users have a number, such as “5” in row 1 (line 2).',
+      'Level: 2 of 3 rows have a text that is not a number, such as “n/a” in row 2 (line 3).',
     ]);
     await button(page, 'Back').click();
     expect(await type(page, 'Level').inputValue()).toBe('pointNumber');

@@ -56,10 +56,10 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     expect(await counts(page)).toEqual({ 'To create': '1', 'To update': '0', 'To skip': '0', 'To reject': '5' });
     const reasons = await dialog(page).locator('.reasons tbody tr').allTextContents();
     expect(reasons).toEqual([
-      expect.stringMatching(/^Email: .*22$/),
-      'Email: Another user has this email.13',
-      'Email: Another row of this file has this email.15',
-      'First name: is empty16',
+      expect.stringMatching(/^Email: .*22 \(line 3\)$/),
+      'Email: Another user has this email.13 (line 4)',
+      'Email: Another row of this file has this email.15 (line 6)',
+      'First name: is empty16 (line 7)',
     ]);
     await expectAccessible();
     expect(await all()).toHaveLength(1);
@@ -74,6 +74,26 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     await dialog(page).getByText('but 3 rows were rejected').waitFor();
     expect(await counts(page)).toEqual({ Created: '1', Updated: '2', Skipped: '0', Rejected: '3' });
     expect((await all()).map(({ firstName }) => firstName)).toEqual(['C', 'E']);
+    expectNoFaults();
+  });
+
+  it('of which all rows would be rejected offers to correct them', async () => {
+    const { page, expectNoFaults } = await open();
+    await choose(page, 'first_name,email\n"A\nB",nope\nC,"wrong"\n');
+    await button(page, 'Check').click();
+    await dialog(page).getByText('All 2 rows would be rejected. You can correct them in the next step.').waitFor();
+    expect(await dialog(page).locator('.reasons tbody td:last-child').allTextContents()).toEqual([
+      '1 (line 2)',
+      '2 (line 4)',
+    ]);
+    expect(
+      await dialog(page)
+        .getByRole('button', { name: /^Import/ })
+        .count(),
+    ).toBe(0);
+    await button(page, 'Correct the rows').click();
+    await cell(page, 'email in row 2').waitFor();
+    expect(await all()).toEqual([]);
     expectNoFaults();
   });
 
@@ -168,7 +188,7 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
       });
       await choose(page, 'first_name,email\nA,nope\nB,wrong\n');
       await button(page, 'Check').click();
-      await button(page, 'Import').click();
+      await button(page, 'Correct the rows').click();
       await dialog(page).getByText('but 2 rows were rejected').waitFor();
       await cell(page, 'email in row 1').fill('a@example.com');
       return opened;
@@ -263,7 +283,7 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     await choose(page, `first_name,email,a,b,c,d,e,f\n${rows.join('\n')}\n`);
     await button(page, 'Add them as attributes').click();
     await button(page, 'Check').click();
-    await button(page, 'Import').click();
+    await button(page, 'Correct the rows').click();
     await dialog(page).getByText('but 40 rows were rejected').waitFor();
     const table = dialog(page).getByRole('region', { name: 'Rejected rows' });
     const heightOf = async () => (await table.boundingBox())?.height;

@@ -21,18 +21,18 @@ describe('emails that are in more than one row', () => {
     expect(emailKey('é@example.com')).not.toBe(emailKey('e@example.com'));
   });
 
-  it('are counted once each, with the lines of the first', () => {
+  it('are counted once each, with the rows of the first', () => {
     const found = createRepeatedEmails();
     for (const [index, email] of ['b@x.de', '', 'a@x.de', 'A@x.de', 'b@x.de', '', 'a@X.de'].entries()) {
       found.add(index + 2, email);
     }
     expect(found.result()).toEqual({
       emails: 2,
-      first: { email: 'A@x.de', lines: [4, 5, 8], hasMore: false },
+      first: { email: 'A@x.de', rows: [4, 5, 8], hasMore: false },
       isCut: false,
     });
-    for (let line = 9; line < 20; line++) found.add(line, 'a@x.de');
-    expect(found.result().first).toEqual({ email: 'A@x.de', lines: [4, 5, 8, 9, 10], hasMore: true });
+    for (let row = 9; row < 20; row++) found.add(row, 'a@x.de');
+    expect(found.result().first).toEqual({ email: 'A@x.de', rows: [4, 5, 8, 9, 10], hasMore: true });
   });
 
   it('are not found after a number of rows, so that the memory is bounded', () => {
@@ -71,7 +71,11 @@ describe.skipIf(browserMissing !== undefined)('a file with an email in more than
     await dialog(page).getByLabel('If an email is taken').selectOption(choice);
     await button(page, 'Check').click();
     const notice = dialog(page).locator('.repeated');
-    await notice.getByText('4 emails are in more than one row, such as a@example.com in lines 2, 3 and 4.').waitFor();
+    await notice
+      .getByText(
+        '4 emails are in more than one row, such as a@example.com in rows 1 (line 2), 2 (line 3) and 3 (line 4).',
+      )
+      .waitFor();
     await notice.getByText(text).waitFor();
     await expectAccessible();
     await dialog(page)
@@ -91,7 +95,9 @@ describe.skipIf(browserMissing !== undefined)('a file with an email in more than
     await dialog(page).getByLabel('If an email is taken').selectOption('Skip the row');
     await button(page, 'Check').click();
     await dialog(page).getByText('All rows can be imported, but some rows have the same email.').waitFor();
-    await dialog(page).getByText('One email is in more than one row: A@example.com in lines 2 and 3.').waitFor();
+    await dialog(page)
+      .getByText('One email is in more than one row: A@example.com in rows 1 (line 2) and 2 (line 3).')
+      .waitFor();
     await button(page, 'Back').click();
     await dialog(page).getByLabel('CSV file').waitFor({ state: 'detached' });
     await button(page, 'Another file').click();

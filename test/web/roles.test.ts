@@ -139,8 +139,12 @@ describe.skipIf(browserMissing !== undefined)('the page of a caller', () => {
       const start = dialog(page).getByRole('button', { name: 'Import', exact: true });
       await start.click();
       await dialog(page).getByText('The server checks the rows only during the import.').waitFor();
-      await dialog(page).getByText('One email is in more than one row: MAE@example.com in lines 2 and 3.').waitFor();
-      await dialog(page).getByText('1 of 2 rows has a text that is not a number, such as “n/a” in row 2.').waitFor();
+      await dialog(page)
+        .getByText('One email is in more than one row: MAE@example.com in rows 1 (line 2) and 2 (line 3).')
+        .waitFor();
+      await dialog(page)
+        .getByText('1 of 2 rows has a text that is not a number, such as “n/a” in row 2 (line 3).')
+        .waitFor();
       expect(await dialog(page).locator('.counts').count()).toBe(0);
       await expectAccessible();
       await start.click();

@@ -23,6 +23,8 @@ export interface CheckReport {
   /** In all rows that were read. */
   readonly strayTexts: readonly StrayTexts[];
   readonly repeatedEmails: RepeatedEmails;
+  /** The line where a row begins. Both count from 1. */
+  lineOf(row: number): number;
   readonly onTaken: OnTaken;
   /** Why the check ended early; empty if the user stopped it, undefined if it checked the whole file. */
   readonly problem: string | undefined;
@@ -60,6 +62,7 @@ export async function checkImport(
     ? createImportMessages(onTaken, { keepGoing: true, validateOnly: true })
     : undefined;
   const places = createPlaces();
+  const readPlaces = createPlaces();
   const reasons = createReasons();
   const strayTexts = createStrayTexts(source.columns, known);
   const repeatedEmails = createRepeatedEmails();
@@ -71,13 +74,14 @@ export async function checkImport(
       for await (const { row, line, user, problem: rowProblem } of readRows(decoded.text, source)) {
         signal.throwIfAborted();
         if (++rows % rowsPerProgress === 0) onProgress({ rows, share: share() });
+        readPlaces.add({ row, line });
         if (user === undefined) {
           reasons.add(row, rowProblem);
           continue;
         }
         places.add({ row, line });
         strayTexts.add(row, user.attributes);
-        repeatedEmails.add(line, user.email);
+        repeatedEmails.add(row, user.email);
         messages?.add(user);
       }
     } catch (error) {
@@ -103,6 +107,7 @@ export async function checkImport(
     reasons: reasons.list(),
     strayTexts: strayTexts.list(),
     repeatedEmails: repeatedEmails.result(),
+    lineOf: (row) => readPlaces.find(row - 1).line,
     onTaken,
     problem,
   };

@@ -12,11 +12,19 @@ import { download } from '../ui/download.js';
 import { StopButton } from '../ui/stop-button.js';
 import { useUnsavedGuard } from '../ui/unsaved-guard.js';
 import { readTemplate } from './import-attributes.js';
+import type { CheckReport } from './import-check.js';
 import { ImportChooser } from './import-chooser.js';
 import { validatePreview } from './import-file.js';
 import type { OnTaken } from './import-messages.js';
 import { ImportPreview } from './import-preview.js';
-import { closingQuestion, ImportCheck, ImportChecking, ImportResult, ImportRunning } from './import-report.js';
+import {
+  closingQuestion,
+  ImportCheck,
+  ImportChecking,
+  ImportResult,
+  ImportRunning,
+  isAllRejected,
+} from './import-report.js';
 import { rejectedFileOf } from './import-users.js';
 import { corrected, type ImportStep, type ReportStep, useImport } from './use-import.js';
 
@@ -208,7 +216,7 @@ function Buttons({ steps, isBlocked, mayCheck, onClose, onDownloaded, children }
             Back
           </button>
           <button type="submit" class="button primary">
-            {importText(step.check.created + step.check.updated)}
+            {importText(step.check)}
           </button>
         </>
       );
@@ -228,7 +236,9 @@ function Buttons({ steps, isBlocked, mayCheck, onClose, onDownloaded, children }
   }
 }
 
-function importText(users: number): string {
+function importText(check: CheckReport): string {
+  const users = check.created + check.updated;
+  if (check.isCheckedByServer && isAllRejected(check)) return 'Correct the rows';
   if (users === 0) return 'Import';
   return users === 1 ? 'Import 1 user' : `Import ${formatCount(users)} users`;
 }

@@ -2,13 +2,13 @@
 import { useId, useState } from 'preact/hooks';
 import { formatCount } from '../text/format.js';
 import { download } from '../ui/download.js';
-import { adviceFor, describeStray, type StrayTexts } from './import-attributes.js';
+import { adviceFor, describeStray } from './import-attributes.js';
 import type { BatchState } from './import-batch.js';
 import type { CheckReport } from './import-check.js';
 import { describeFault } from './import-file.js';
 import type { OnTaken } from './import-messages.js';
 import { type ImportReport, unsentFileOf } from './import-users.js';
-import { ProblemText, RejectedRows, type RejectedRowsProps } from './rejected-rows.js';
+import { ProblemText, RejectedRows, type RejectedRowsProps, RowNumber } from './rejected-rows.js';
 import { comparedRowsMax, type RepeatedEmails } from './repeated-emails.js';
 import type { ReportStep, RunStart } from './use-import.js';
 
@@ -34,7 +34,7 @@ export function ImportChecking({ fileName, rows, share }: ImportCheckingProps) {
 
 export function ImportCheck({ check }: { check: CheckReport }) {
   const { isCheckedByServer, created, updated, skipped, rejected, rows, reasons, strayTexts, problem } = check;
-  const { repeatedEmails, onTaken } = check;
+  const { repeatedEmails, onTaken, lineOf } = check;
   const named = reasons.reduce((sum, { rows }) => sum + rows, 0);
   const isWhole = rejected === 0 && problem === undefined;
   const isGood = isWhole && strayTexts.length === 0 && repeatedEmails.emails === 0;
@@ -63,7 +63,9 @@ export function ImportCheck({ check }: { check: CheckReport }) {
                   <ProblemText problem={reason} />
                 </td>
                 <td class="numeric">{formatCount(reason.rows)}</td>
-                <td class="numeric">{formatCount(reason.firstRow)}</td>
+                <td class="numeric">
+                  <RowNumber row={reason.firstRow} line={lineOf(reason.firstRow)} />
+                </td>
               </tr>
             ))}
           </tbody>
@@ -72,8 +74,8 @@ export function ImportCheck({ check }: { check: CheckReport }) {
       {rejected > named ? (
         <p class="hint">The server named the problems of {formatCount(named)} of these rows.</p>
       ) : null}
-      <RepeatedNotice repeated={repeatedEmails} onTaken={onTaken} />
-      {strayTexts.length === 0 ? null : <StrayNotice strayTexts={strayTexts} rows={rows} />}
+      <RepeatedNotice repeated={repeatedEmails} {...{ onTaken, lineOf }} />
+      {strayTexts.length === 0 ? null : <StrayNotice {...{ strayTexts, rows, lineOf }} />}
     </>
   );
 }
@@ -95,7 +97,11 @@ const repeatedTexts: Readonly<Record<OnTaken, string>> = {
     'The rows with one email are for one user, and are applied in the order of the file. Later rows overwrite the values of earlier rows.',
 };
 
-function RepeatedNotice({ repeated, onTaken }: { repeated: RepeatedEmails; onTaken: OnTaken }) {
+interface RepeatedNoticeProps extends Pick<CheckReport, 'onTaken' | 'lineOf'> {
+  readonly repeated: RepeatedEmails;
+}
+
+function RepeatedNotice({ repeated, onTaken, lineOf }: RepeatedNoticeProps) {
   const { emails, first, isCut } = repeated;
   const limit = isCut ? `Only the first ${formatCount(comparedRowsMax)} rows were searched for repeated emails.` : '';
   if (first === undefined) return isCut ? <p class="hint">{limit}</p> : null;
@@ -105,7 +111,7 @@ function RepeatedNotice({ repeated, onTaken }: { repeated: RepeatedEmails; onTak
         {emails === 1
           ? 'One email is in more than one row: '
           : `${formatCount(emails)} emails are in more than one row, such as `}
-        <bdi>{first.email}</bdi> in lines {linesText(first)}.
+        <bdi>{first.email}</bdi> in rows {rowsTextOf(first, lineOf)}.
       </p>
       <p>
         {repeatedTexts[onTaken]} {limit}
@@ -114,16 +120,20 @@ function RepeatedNotice({ repeated, onTaken }: { repeated: RepeatedEmails; onTak
   );
 }
 
-function linesText({ lines, hasMore }: NonNullable<RepeatedEmails['first']>): string {
-  const texts = lines.map(formatCount);
+function rowsTextOf({ rows, hasMore }: NonNullable<RepeatedEmails['first']>, lineOf: CheckReport['lineOf']): string {
+  const texts = rows.map((row) => rowText(row, lineOf));
   return hasMore ? `${texts.join(', ')} and more` : `${texts.slice(0, -1).join(', ')} and ${texts.at(-1)}`;
+}
+
+function rowText(row: number, lineOf: CheckReport['lineOf']): string {
+  return `${formatCount(row)} (line ${formatCount(lineOf(row))})`;
 }
 
 const strayTextsMax = 5;
 const strayLengthMax = 40;
 
 /** Values that would become text, although they should have another type. They do not stop the import. */
-function StrayNotice({ strayTexts, rows }: { strayTexts: readonly StrayTexts[]; rows: number }) {
+function StrayNotice({ strayTexts, rows, lineOf }: Pick<CheckReport, 'strayTexts' | 'rows' | 'lineOf'>) {
   const hidden = strayTexts.length - strayTextsMax;
   return (
     <div class="notice warning stray-texts">
@@ -134,7 +144,7 @@ function StrayNotice({ strayTexts, rows }: { strayTexts: readonly StrayTexts[]; 
               <bdi>{stray.key}</bdi>
             </strong>
             : {countText(stray.rows, rows)} {describeStray(stray)}, such as “<bdi>{shortened(stray.firstText)}</bdi>” in
-            row {formatCount(stray.firstRow)}.
+            row {rowText(stray.firstRow, lineOf)}.
           </li>
         ))}
         {hidden > 0 ? (
@@ -157,8 +167,19 @@ export function shortened(text: string): string {
   return characters.length <= strayLengthMax ? text : `${characters.slice(0, strayLengthMax).join('')}…`;
 }
 
-function summarizeCheck({ created, updated, skipped, rejected }: CheckReport): string {
+/** Whether an import would write nothing, and only shows the rows for their correction. */
+export function isAllRejected({ created, updated, skipped, rejected }: CheckReport): boolean {
+  return rejected > 0 && created + updated + skipped === 0;
+}
+
+function summarizeCheck(check: CheckReport): string {
+  const { created, updated, skipped, rejected } = check;
   if (created + updated + skipped + rejected === 0) return 'The rows could not be checked.';
+  if (isAllRejected(check)) {
+    return rejected === 1
+      ? 'The only row would be rejected. You can correct it in the next step.'
+      : `All ${formatCount(rejected)} rows would be rejected. You can correct them in the next step.`;
+  }
   if (rejected === 0) return 'The rows that can be read can be imported.';
   return `${rowsText(rejected)} would be rejected. You can correct ${rejected === 1 ? 'it' : 'them'} after the import.`;
 }

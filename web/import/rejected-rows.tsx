@@ -77,7 +77,7 @@ function Row({ rejectedRow: { row, line, cells, problem }, text, columns, onEdit
   return (
     <tr>
       <th scope="row" class="numeric">
-        {formatCount(row)} <span class="faint">(line {formatCount(line)})</span>
+        <RowNumber row={row} line={line} />
       </th>
       <td id={id} class="why">
         <ProblemText problem={{ field: problem.field, message: text }} />
@@ -101,6 +101,15 @@ function Row({ rejectedRow: { row, line, cells, problem }, text, columns, onEdit
         );
       })}
     </tr>
+  );
+}
+
+/** A row of the file, as all steps of an import name it. */
+export function RowNumber({ row, line }: { row: number; line: number }) {
+  return (
+    <>
+      {formatCount(row)} <span class="faint">(line {formatCount(line)})</span>
+    </>
   );
 }
 

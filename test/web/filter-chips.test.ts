@@ -313,6 +313,11 @@ describe('tokens', () => {
 });
 
 describe('a mistake in a filter', () => {
+  const sampled = [['city'], ['address', 'street'], ['Start date'], ['street']].map((keys) => ({
+    path: ['attributes', ...keys],
+    kind: 'text' as const,
+  }));
+
   /** The mistake for the server's own error about this filter. */
   function mistakeIn(filter: string): { text: string; marked: string } {
     try {
@@ -320,7 +325,7 @@ describe('a mistake in a filter', () => {
     } catch (error) {
       if (!(error instanceof Fault)) throw error;
       const { violations } = error;
-      const found = mistakeOf(new CallError('INVALID_ARGUMENT', error.message, { violations }), filter);
+      const found = mistakeOf(new CallError('INVALID_ARGUMENT', error.message, { violations }), filter, sampled);
       return { text: found?.text ?? '', marked: found?.at === undefined ? '' : filter.slice(found.at) };
     }
     throw new Error('The filter is valid.');
@@ -353,6 +358,19 @@ describe('a mistake in a filter', () => {
       'create_time >= today - 6',
       'Created and Updated are times. Put the day into timestamp(…), such as timestamp(today - 6).',
       'today - 6',
+    ],
+    ['email != "" && city == "x"', '“city” is not a field. Did you mean attributes.city?', 'city == "x"'],
+    ['street == "x"', '“street” is not a field. Did you mean attributes.address.street?', 'street == "x"'],
+    [
+      'start_date > "2025"',
+      '“start_date” is not a field. Did you mean attributes["Start date"]?',
+      'start_date > "2025"',
+    ],
+    ['firstName == "x"', '“firstName” is not a field. Did you mean first_name?', 'firstName == "x"'],
+    [
+      'nothing == "x"',
+      'The filter must name one of the fields id, first_name, last_name, email, profile_image_url, display_name, create_time, update_time and attributes.KEY; strings need quotes.',
+      'nothing == "x"',
     ],
     ['id == today - 6', 'The filter must compare id with a UUID.', 'today - 6'],
   ])('is explained and marked in %s', (filter, text, marked) => {

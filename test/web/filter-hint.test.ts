@@ -1,6 +1,7 @@
 /** Tests which advice a filter without matches gets, from a few users. */
 import { describe, expect, it } from 'vitest';
 import { User } from '../../generated/users/v1/user.js';
+import { parseFilter } from '../../src/model/filter.js';
 import { writeChip } from '../../web/filter/filter-chips.js';
 import { filterHint } from '../../web/filter/filter-hint.js';
 
@@ -34,6 +35,44 @@ describe('an attribute that nobody has', () => {
     for (const filter of ['attributes.note == "x"', 'attributes.department.startsWith("x")', 'email == "attributes.x"'])
       expect(filterHint(filter, users)).toBeUndefined();
     expect(filterHint('attributes.x == 1', [])).toBeUndefined();
+  });
+});
+
+describe('an attribute with values of another type', () => {
+  const typed = [
+    { skills: ['SQL'], level: 3, remote: true, zip: '0123', mixed: 1, home: { floor: 2 } },
+    { skills: [], mixed: 'x', level: null },
+  ].map((attributes) => User.fromPartial({ attributes }));
+
+  it.each([
+    ['attributes.skills == "SQL"', 'a list', '"SQL" in attributes.skills'],
+    ['attributes.level > "3"', 'a number', 'attributes.level > 3'],
+    [
+      'last_name == "x" && attributes["level"] == "-1.5"',
+      'a number',
+      'last_name == "x" && attributes["level"] == -1.5',
+    ],
+    ['(attributes.home.floor<="2")', 'a number', '(attributes.home.floor <= 2)'],
+    ['attributes.remote == "true"', 'a boolean', 'attributes.remote == true'],
+    ['attributes.zip == 123', 'text', 'attributes.zip == "123"'],
+    ['attributes.level == "high"', 'a number', undefined],
+    ['attributes.skills > "a"', 'a list', undefined],
+    ['attributes.home == "x"', 'an object', undefined],
+  ])('is named, and the comparison is corrected: %s', (filter, type, expected) => {
+    const hint = filterHint(filter, typed);
+    expect(hint).toMatchObject({ problem: 'type', type });
+    expect(hint?.meant?.filter).toBe(expected);
+    if (expected !== undefined) expect(() => parseFilter(expected)).not.toThrow();
+  });
+
+  it('is not named if some values have the type, or if nothing is compared with a value', () => {
+    for (const filter of [
+      'attributes.mixed == 7',
+      'attributes.level > 3',
+      'has(attributes.skills)',
+      'attributes.zip ==',
+    ])
+      expect(filterHint(filter, typed)).toBeUndefined();
   });
 });
 

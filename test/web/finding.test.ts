@@ -534,6 +534,18 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     expectNoFaults();
   });
 
+  it('offers the attribute, or the type of its values, that a filter most likely means', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open('#filter=department == "Maths"');
+    await page.getByText('“department” is not a field. Did you mean attributes.department?').waitFor();
+    await page.goto(`${site.app.http}/#filter=attributes.level > "5"`);
+    await page.getByText('The attribute “level” is a number. Did you mean “attributes.level > 5”?').waitFor();
+    await expectAccessible();
+    await page.getByRole('button', { name: '“attributes.level > 5”' }).click();
+    await expect.poll(() => filterOf(page), pollTimeout).toBe('attributes.level > 5');
+    await page.getByText('The attribute “level”').waitFor({ state: 'detached' });
+    expectNoFaults(/status of 400/);
+  });
+
   it('never shows the numbers of the previous filter as those of a refused one', async () => {
     const { page, expectAccessible, expectNoFaults } = await open('#filter=id == "x"');
     await alert(page).waitFor({ state: 'attached' });

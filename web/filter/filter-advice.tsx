@@ -30,7 +30,7 @@ export function FilterAdvice({ directory, filter, go }: FilterAdviceProps) {
     return () => controller.abort();
   }, [directory, filter]);
   if (advice?.hint === undefined || advice.filter !== filter) return null;
-  const { problem, written, meant } = advice.hint;
+  const { problem, written, type, meant } = advice.hint;
   const suggestion = meant && (
     <button type="button" class="text-button" onClick={() => go({ filter: meant.filter })}>
       “<bdi>{meant.text}</bdi>”
@@ -42,6 +42,10 @@ export function FilterAdvice({ directory, filter, go }: FilterAdviceProps) {
         <>
           No user in the sample has the attribute “<bdi>{written}</bdi>”.
           {suggestion && <> Did you mean {suggestion}?</>}
+        </>
+      ) : problem === 'type' ? (
+        <>
+          The attribute “<bdi>{written}</bdi>” is {type}.{suggestion && <> Did you mean {suggestion}?</>}
         </>
       ) : (
         <>The search in attributes distinguishes accents{suggestion && <>: try {suggestion}</>}.</>

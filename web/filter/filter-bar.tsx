@@ -45,7 +45,6 @@ type Editing =
 
 export function FilterBar({ directory, filter, queryError, isOutdated, opener, onFilter, onEmpty }: FilterBarProps) {
   const chips = readChips(filter);
-  const mistake = mistakeOf(queryError, filter);
   const [readSample] = useState(() => createUserSampler(directory));
   const [prefersText, setPrefersText] = useState(false);
   const firstStep = (): Editing =>
@@ -53,11 +52,15 @@ export function FilterBar({ directory, filter, queryError, isOutdated, opener, o
   const [editing, setEditing] = useState<Editing | undefined>(opener.presses > 0 ? firstStep : undefined);
   const handledPresses = useRef(opener.presses);
   const [sample, setSample] = useState<UserSample>();
+  const mistake = mistakeOf(queryError, filter, sample?.fields);
   const list = useRef<HTMLUListElement>(null);
   const isText = prefersText || chips === undefined;
   const chipButton = (at: number) => list.current?.querySelector<HTMLButtonElement>(`[data-chip="${at}"]`) ?? null;
 
   const load = () => void readSample().then(setSample);
+  useEffect(() => {
+    if (mistake !== undefined) load();
+  }, [mistake === undefined]);
   useEffect(() => {
     if (opener.presses > 0) load();
     if (opener.presses === handledPresses.current) return;

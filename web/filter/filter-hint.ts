@@ -1,8 +1,9 @@
 /**
- * Why a filter may match nobody, from a sample of users: an attribute that none of them has, or a text in other accents.
+ * Why a filter may match nobody, from a sample of users: an attribute that none of them has, or one whose values have another
+ * type, or a text in other accents.
  */
 import type { User } from '../../generated/users/v1/user.js';
-import { stringValue, type Token, tokensOf } from '../text/cel-tokens.js';
+import { quoted, stringValue, type Token, tokensOf } from '../text/cel-tokens.js';
 import { foldText } from '../text/fold-text.js';
 import { similarKey } from '../users/attributes.js';
 import type { JsonValue } from '../users/user-fields.js';
@@ -11,19 +12,23 @@ import { readChips } from './read-chips.js';
 import { sampleOf } from './user-sample.js';
 
 export interface FilterHint {
-  readonly problem: 'attribute' | 'accents';
-  /** The unknown key, or the text. */
+  readonly problem: 'attribute' | 'type' | 'accents';
+  /** The key, or the text. */
   readonly written: string;
+  /** The type of the attribute, such as “a list”, if the filter compares it with another type. */
+  readonly type?: string;
   /** The key or text that was probably meant, and the filter with it. */
   readonly meant?: { readonly text: string; readonly filter: string } | undefined;
 }
 
 export function filterHint(filter: string, users: readonly User[]): FilterHint | undefined {
-  return unknownAttribute(filter, users) ?? otherAccents(filter, users);
+  return unknownAttribute(filter, users) ?? otherType(filter, users) ?? otherAccents(filter, users);
 }
 
 /** A key in the text of a filter, after other keys. */
 interface KeyReference {
+  /** Where the name `attributes` begins. */
+  readonly attributesAt: number;
   readonly parents: readonly string[];
   readonly key: string;
   readonly from: number;
@@ -58,7 +63,7 @@ function keyReferences(filter: string): KeyReference[] {
     for (let at = index + 1; ; ) {
       const next = keyAt(tokens, at);
       if (next === undefined) break;
-      found.push({ parents: [...parents], ...next });
+      found.push({ attributesAt: token.from, parents: [...parents], ...next });
       parents.push(next.key);
       at = next.after;
     }
@@ -80,12 +85,60 @@ function keyAt(tokens: readonly Token[], at: number) {
 /** The keys that users have in an object, the most frequent first. */
 function keysAt(users: readonly User[], parents: readonly string[]): string[] {
   const counts = new Map<string, number>();
-  for (const { attributes = {} } of users) {
-    let value: JsonValue | undefined = attributes;
-    for (const parent of parents) value = isObject(value) && Object.hasOwn(value, parent) ? value[parent] : undefined;
+  for (const value of valuesAt(users, parents)) {
     for (const key of isObject(value) ? Object.keys(value) : []) counts.set(key, (counts.get(key) ?? 0) + 1);
   }
   return [...counts].sort(([, a], [, b]) => b - a).map(([key]) => key);
+}
+
+function valuesAt(users: readonly User[], keys: readonly string[]): JsonValue[] {
+  return users.flatMap(({ attributes = {} }) => {
+    let value: JsonValue | undefined = attributes;
+    for (const key of keys) value = isObject(value) && Object.hasOwn(value, key) ? value[key] : undefined;
+    return value === undefined || value === null ? [] : [value];
+  });
+}
+
+const comparisons = ['==', '<', '<=', '>', '>='];
+
+/** A comparison of an attribute with a text or a number, if no user of the sample has a value of this type there. */
+function otherType(filter: string, users: readonly User[]): FilterHint | undefined {
+  const tokens = tokensOf(filter).filter(({ kind }) => kind !== 'space' && kind !== 'comment');
+  for (const { parents, key, attributesAt, to } of keyReferences(filter)) {
+    const at = tokens.findIndex(({ from }) => from >= to);
+    const [operator, literal] = at < 0 ? [] : tokens.slice(at, at + 2);
+    if (operator === undefined || literal === undefined || !comparisons.includes(operator.text)) continue;
+    const compared = literal.kind === 'number' ? Number(literal.text) : stringValue(literal.text);
+    if (compared === undefined) continue;
+    const types = new Set(valuesAt(users, [...parents, key]).map(typeOf));
+    const [type] = types;
+    if (type === undefined || types.size > 1 || type === typeOf(compared)) continue;
+    const path = filter.slice(attributesAt, to);
+    const fixed = comparisonWith(type, path, operator.text, compared);
+    const end = literal.from + literal.text.length;
+    const meant =
+      fixed === undefined
+        ? undefined
+        : { text: fixed, filter: filter.slice(0, attributesAt) + fixed + filter.slice(end) };
+    return { problem: 'type', written: key, type, meant };
+  }
+  return undefined;
+}
+
+function typeOf(value: JsonValue): string {
+  if (Array.isArray(value)) return 'a list';
+  return typeof value === 'string' ? 'text' : typeof value === 'object' ? 'an object' : `a ${typeof value}`;
+}
+
+/** The same comparison with a value of the type, if there is one. */
+function comparisonWith(type: string, path: string, operator: string, compared: string | number): string | undefined {
+  const written = typeof compared === 'string' ? quoted(compared) : String(compared);
+  if (type === 'a list') return operator === '==' ? `${written} in ${path}` : undefined;
+  if (type === 'text') return `${path} ${operator} ${quoted(String(compared))}`;
+  const isNumber = typeof compared === 'string' && /^-?\d+(?:\.\d+)?$/.test(compared);
+  if (type === 'a number' && isNumber) return `${path} ${operator} ${compared}`;
+  const isBoolean = compared === 'true' || compared === 'false';
+  return type === 'a boolean' && operator === '==' && isBoolean ? `${path} == ${compared}` : undefined;
 }
 
 function isObject(value: JsonValue | undefined): value is Record<string, JsonValue> {

@@ -1,8 +1,11 @@
 /** Why the server refused a filter, in words for the page, and where the error is. */
+import { filterFields } from '../../src/fields.js';
 import type { CallError } from '../calls/call-error.js';
 import { type Token, tokensOf } from '../text/cel-tokens.js';
 import { placeInFilter, relativeUnits, sentFilter } from '../text/relative-days.js';
-import { type Chip, writeChip } from './filter-chips.js';
+import { isSameName } from '../users/attributes.js';
+import { type Chip, type FieldPath, isAttribute, writeChip, writePath } from './filter-chips.js';
+import type { FilterFieldInfo } from './filter-fields.js';
 
 export interface Mistake {
   readonly text: string;
@@ -10,9 +13,15 @@ export interface Mistake {
   readonly at: number | undefined;
 }
 
+const unknownName = 'must name one of the fields';
 const placeForm = /;? ?\(?(?:the error is )?at character (\d+)\)?/;
 
-export function mistakeOf(error: CallError | undefined, filter: string): Mistake | undefined {
+/** `sampled` are the fields of a sample of users, the most frequent attributes first. */
+export function mistakeOf(
+  error: CallError | undefined,
+  filter: string,
+  sampled: readonly FilterFieldInfo[] = [],
+): Mistake | undefined {
   const violation = error?.violations.find(({ field }) => field === 'filter');
   if (violation === undefined) return undefined;
   const [place, character] = placeForm.exec(violation.description) ?? [];
@@ -23,11 +32,29 @@ export function mistakeOf(error: CallError | undefined, filter: string): Mistake
   if (description === 'must be a CEL expression') {
     return syntaxMistake(filter) ?? { text: 'The expression cannot be read at the marked place.', at };
   }
+  if (at !== undefined && description.startsWith(unknownName)) {
+    const [name] = /^\w+/.exec(filter.slice(at)) ?? [''];
+    const meant = meantPath(name, sampled);
+    if (meant !== undefined) return { text: `“${name}” is not a field. Did you mean ${writePath(meant)}?`, at };
+  }
   const isDay = at !== undefined && relativeUnits.some((unit) => filter.startsWith(unit, at));
   if (isDay && description.startsWith('must compare create_time')) {
     return { text: 'Created and Updated are times. Put the day into timestamp(…), such as timestamp(today - 6).', at };
   }
   return { text: `The filter ${description.replaceAll('create_time and update_time', 'Created and Updated')}.`, at };
+}
+
+/** The field with another spelling of this name, or the attribute with this name. */
+function meantPath(name: string, sampled: readonly FilterFieldInfo[]): FieldPath | undefined {
+  const attributes = sampled.map(({ path }) => path).filter(isAttribute);
+  const isNamed = (path: FieldPath) => isSameName(path.at(-1) ?? '', name);
+  return (
+    Object.keys(filterFields)
+      .map((field) => [field])
+      .find(isNamed) ??
+    attributes.find((path) => path.at(-1) === name) ??
+    attributes.find(isNamed)
+  );
 }
 
 const instead: Readonly<Record<string, string>> = { '=': '==', '&': '&&', '|': '||', and: '&&', or: '||', not: '!' };

@@ -81,7 +81,7 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     const { page, expectNoFaults } = await open();
     await choose(page, 'first_name,email\n"A\nB",nope\nC,"wrong"\n');
     await button(page, 'Check').click();
-    await dialog(page).getByText('All 2 rows would be rejected. You can correct them in the next step.').waitFor();
+    await dialog(page).getByText('Both rows would be rejected. You can correct them in the next step.').waitFor();
     expect(await dialog(page).locator('.reasons tbody td:last-child').allTextContents()).toEqual([
       '1 (line 2)',
       '2 (line 4)',

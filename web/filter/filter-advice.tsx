@@ -33,7 +33,13 @@ export function FilterAdvice({ directory, filter, go }: FilterAdviceProps) {
   const { problem, written, type, meant } = advice.hint;
   const suggestion = meant && (
     <button type="button" class="text-button" onClick={() => go({ filter: meant.filter })}>
-      “<bdi>{meant.text}</bdi>”
+      {problem === 'type' ? (
+        <code>{meant.text}</code>
+      ) : (
+        <>
+          “<bdi>{meant.text}</bdi>”
+        </>
+      )}
     </button>
   );
   return (

@@ -178,7 +178,7 @@ function summarizeCheck(check: CheckReport): string {
   if (isAllRejected(check)) {
     return rejected === 1
       ? 'The only row would be rejected. You can correct it in the next step.'
-      : `All ${formatCount(rejected)} rows would be rejected. You can correct them in the next step.`;
+      : `${rejected === 2 ? 'Both' : `All ${formatCount(rejected)}`} rows would be rejected. You can correct them in the next step.`;
   }
   if (rejected === 0) return 'The rows that can be read can be imported.';
   return `${rowsText(rejected)} would be rejected. You can correct ${rejected === 1 ? 'it' : 'them'} after the import.`;

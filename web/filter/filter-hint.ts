@@ -1,5 +1,6 @@
 /**
- * Why a filter may match nobody, from a sample of users: an attribute that none of them has, or a text in other accents.
+ * Why a filter may match nobody, from a sample of users: an attribute that none of them has, attributes that a text is not
+ * searched in, or a text in other accents.
  */
 import type { User } from '../../generated/users/v1/user.js';
 import { stringValue, type Token, tokensOf } from '../text/cel-tokens.js';
@@ -8,18 +9,51 @@ import { similarKey } from '../users/attributes.js';
 import type { JsonValue } from '../users/user-fields.js';
 import { type Chip, type FieldPath, isAttribute, writeChips, writePath } from './filter-chips.js';
 import { readChips } from './read-chips.js';
+import { isTextSearch, roomBeside, searchedBy, searchIn, searchOfRest, unsearchedPaths } from './text-search.js';
 import { sampleOf } from './user-sample.js';
 
-export interface FilterHint {
-  readonly problem: 'attribute' | 'accents';
-  /** The unknown key, or the text. */
-  readonly written: string;
-  /** The key or text that was probably meant, and the filter with it. */
-  readonly meant?: { readonly text: string; readonly filter: string } | undefined;
+export type FilterHint =
+  | {
+      readonly problem: 'attribute' | 'accents';
+      /** The unknown key, or the text. */
+      readonly written: string;
+      /** The key or text that was probably meant, and the filter with it. */
+      readonly meant?: { readonly text: string; readonly filter: string } | undefined;
+    }
+  | {
+      readonly problem: 'unsearched';
+      /** The attributes that the filter does not search. */
+      readonly paths: readonly FieldPath[];
+      /** The filter that searches them, or as many as there is room for. */
+      readonly rest: string;
+    };
+
+/** The first hint explains most. */
+export function filterHints(filter: string, users: readonly User[]): readonly FilterHint[] {
+  const unknown = unknownAttribute(filter, users);
+  if (unknown !== undefined) return [unknown];
+  const unsearched = unsearchedAttributes(filter, users);
+  const accents = otherAccents(filter, users);
+  if (unsearched === undefined) return accents === undefined ? [] : [accents];
+  // Accents are to blame only if everything was searched, or if somebody has the other spelling.
+  return accents?.problem === 'accents' && accents.meant !== undefined ? [unsearched, accents] : [unsearched];
 }
 
-export function filterHint(filter: string, users: readonly User[]): FilterHint | undefined {
-  return unknownAttribute(filter, users) ?? otherAccents(filter, users);
+/** Whether the filter searches a text in the attributes of the sample. */
+export function hasTextSearch(filter: string): boolean {
+  return (readChips(filter) ?? []).some(isTextSearch);
+}
+
+function unsearchedAttributes(filter: string, users: readonly User[]): FilterHint | undefined {
+  const chips = readChips(filter) ?? [];
+  const at = chips.findIndex(isTextSearch);
+  const chip = chips[at];
+  if (chip === undefined) return undefined;
+  const { fields } = sampleOf(users);
+  const paths = unsearchedPaths(chip, fields);
+  if (paths.length === 0) return undefined;
+  const room = roomBeside(writeChips(chips.toSpliced(at, 1)));
+  return { problem: 'unsearched', paths, rest: writeChips(chips.with(at, searchOfRest(chip, fields, room))) };
 }
 
 /** A key in the text of a filter, after other keys. */
@@ -123,11 +157,9 @@ function otherAccents(filter: string, users: readonly User[]): FilterHint | unde
     if (chip.operator !== 'contains' || !isAttribute(chip.path)) continue;
     const text = spellingIn(textsOf(chip, users), written);
     if (text === undefined) continue;
-    return {
-      problem: 'accents',
-      written,
-      meant: { text, filter: writeChips(chips.with(at, { ...chip, values: [text] })) },
-    };
+    const room = roomBeside(writeChips(chips.toSpliced(at, 1)));
+    const meant = searchIn({ ...chip, values: [text] }, searchedBy(chip), room);
+    return { problem: 'accents', written, meant: { text, filter: writeChips(chips.with(at, meant)) } };
   }
   const isSearch = chips.some(({ operator, path }) => operator === 'contains' && isAttribute(path));
   return isSearch ? { problem: 'accents', written: '' } : undefined;

@@ -52,8 +52,9 @@ describe('a text with other accents', () => {
     ]);
   });
 
-  it('is not searched in fields of the service, or if the condition has no text', () => {
-    expect(filterHints(contains(['first_name'], 'x'), users)).toEqual([]);
+  it('is not searched in emails, or if the condition has no text', () => {
+    expect(filterHints(contains(['email'], 'x'), users)).toEqual([]);
+    expect(filterHints(contains(['first_name'], 'x'), users)).toEqual([{ problem: 'name', written: '' }]);
     expect(filterHints('attributes.department == "x"', users)).toEqual([]);
   });
 });

@@ -66,16 +66,20 @@ function Hint({ hint, go }: { hint: FilterHint; go: Go }) {
       “<bdi>{meant.text}</bdi>”
     </button>
   );
+  if (problem === 'attribute') {
+    return (
+      <p class="soft">
+        No user in the sample has the attribute “<bdi>{written}</bdi>”.
+        {suggestion && <> Did you mean {suggestion}?</>}
+      </p>
+    );
+  }
+  const subject = problem === 'name' ? 'A filter by name' : 'The search in attributes';
+  const whole = problem === 'name' && meant === undefined ? ', and “is” compares the whole name' : '';
   return (
     <p class="soft">
-      {problem === 'attribute' ? (
-        <>
-          No user in the sample has the attribute “<bdi>{written}</bdi>”.
-          {suggestion && <> Did you mean {suggestion}?</>}
-        </>
-      ) : (
-        <>The search in attributes distinguishes accents{suggestion && <>: try {suggestion}</>}.</>
-      )}
+      {subject} distinguishes accents{whole}
+      {suggestion && <>: try {suggestion}</>}.{problem === 'name' && ' The search by name or email does not.'}
     </p>
   );
 }

@@ -14,8 +14,8 @@ import { sampleOf } from './user-sample.js';
 
 export type FilterHint =
   | {
-      readonly problem: 'attribute' | 'accents';
-      /** The unknown key, or the text. */
+      readonly problem: 'attribute' | 'accents' | 'name';
+      /** The unknown key, or the text; empty if no other spelling is known. */
       readonly written: string;
       /** The key or text that was probably meant, and the filter with it. */
       readonly meant?: { readonly text: string; readonly filter: string } | undefined;
@@ -36,7 +36,7 @@ export function filterHints(filter: string, users: readonly User[]): readonly Fi
   const accents = otherAccents(filter, users);
   if (unsearched === undefined) return accents === undefined ? [] : [accents];
   // Accents are to blame only if everything was searched, or if somebody has the other spelling.
-  return accents?.problem === 'accents' && accents.meant !== undefined ? [unsearched, accents] : [unsearched];
+  return accents !== undefined && 'meant' in accents ? [unsearched, accents] : [unsearched];
 }
 
 /** Whether the filter searches a text in the attributes of the sample. */
@@ -149,20 +149,24 @@ function distanceOf(a: string, b: string): number {
   return row[b.length] ?? 0;
 }
 
+const names = ['display_name', 'first_name', 'last_name'];
+const isName = ([name = '']: FieldPath) => names.includes(name);
+
 /** Unlike the search by name, a filter compares texts with their accents. */
 function otherAccents(filter: string, users: readonly User[]): FilterHint | undefined {
   const chips = readChips(filter) ?? [];
+  const problemOf = ({ path }: Chip) => (isName(path) ? 'name' : 'accents');
+  const isSearch = ({ operator, path }: Chip) => operator === 'contains' && (isAttribute(path) || isName(path));
   for (const [at, chip] of chips.entries()) {
     const written = String(chip.values[0] ?? '');
-    if (chip.operator !== 'contains' || !isAttribute(chip.path)) continue;
-    const text = spellingIn(textsOf(chip, users), written);
+    const text = isSearch(chip) ? spellingIn(textsOf(chip, users), written) : undefined;
     if (text === undefined) continue;
     const room = roomBeside(writeChips(chips.toSpliced(at, 1)));
     const meant = searchIn({ ...chip, values: [text] }, searchedBy(chip), room);
-    return { problem: 'accents', written, meant: { text, filter: writeChips(chips.with(at, meant)) } };
+    return { problem: problemOf(chip), written, meant: { text, filter: writeChips(chips.with(at, meant)) } };
   }
-  const isSearch = chips.some(({ operator, path }) => operator === 'contains' && isAttribute(path));
-  return isSearch ? { problem: 'accents', written: '' } : undefined;
+  const first = chips.find((chip) => isSearch(chip) || (isName(chip.path) && chip.operator === 'is'));
+  return first && { problem: problemOf(first), written: '' };
 }
 
 function textsOf({ path, others = [] }: Chip, users: readonly User[]): string[] {

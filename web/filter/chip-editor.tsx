@@ -111,7 +111,7 @@ function hintOf({ operator, kind, texts }: ChipDraft, hasKeys: boolean): string 
   if (operator === 'startsWith' || operator === 'endsWith' || operator === 'containsExactly') {
     return kind === 'email' ? '' : 'Capital letters matter.';
   }
-  return hasKeys && valuesOf(operator) === 'several' && kind !== 'id' ? 'Space selects several.' : '';
+  return hasKeys && valuesOf(operator) === 'several' && kind !== 'id' ? '↓ and Space select several.' : '';
 }
 
 interface DraftValuesProps {

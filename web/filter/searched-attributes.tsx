@@ -94,7 +94,7 @@ function AddedAttribute({ onAdd }: AddedAttributeProps) {
     <input
       class="input"
       aria-label="Search in another attribute"
-      placeholder="Another attribute: type its key and Enter"
+      placeholder="Another attribute, then Enter"
       dir="auto"
       autocomplete="off"
       autocapitalize="off"

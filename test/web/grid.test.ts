@@ -80,6 +80,15 @@ describe.skipIf(browserMissing !== undefined)('the grid', () => {
     expectNoFaults();
   });
 
+  it('drops unknown columns of a link, and always has the name', async () => {
+    const { page, expectNoFaults } = await open('#order_by=email&columns=foo,email,email,bar');
+    expect(await heads(page)).toEqual(['Name', 'Email']);
+    await page.goto(`${site.app.http}/#order_by=email&columns=foo,bar`);
+    await expect.poll(async () => (await heads(page)).length, pollTimeout).toBeGreaterThan(2);
+    expect((await heads(page)).slice(0, 2)).toEqual(['Name', 'Email']);
+    expectNoFaults();
+  });
+
   it('moves and resizes columns with the mouse, also after a reload', async () => {
     const { page, expectNoFaults } = await open();
     const [, , third = ''] = await heads(page);

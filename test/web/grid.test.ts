@@ -273,6 +273,25 @@ describe.skipIf(browserMissing !== undefined)('the grid', () => {
     expectNoFaults();
   });
 
+  it('continues with the keys from the row whose checkbox was clicked', async () => {
+    const { page, expectNoFaults } = await open();
+    const focused = () => page.evaluate(() => document.activeElement?.getAttribute('data-row'));
+    await box(page, 'Barbara Liskov').click();
+    await expect.poll(focused, pollTimeout).toBe('2');
+    await page.keyboard.press('ArrowDown');
+    await expect.poll(focused, pollTimeout).toBe('3');
+    await page.keyboard.press('x');
+    await expect.poll(() => selected(page), pollTimeout).toEqual(byEmail.slice(2, 4));
+    await page.keyboard.press('Escape');
+    await expect.poll(() => selected(page), pollTimeout).toEqual([]);
+    await box(page, 'Alan Turing').click();
+    await box(page, 'Barbara Liskov').click({ modifiers: ['Shift'] });
+    await page.keyboard.press('Shift+ArrowDown');
+    await expect.poll(() => selected(page), pollTimeout).toEqual(byEmail.slice(1, 4));
+    await expect.poll(focused, pollTimeout).toBe('3');
+    expectNoFaults();
+  });
+
   it('forgets the selection with another search, and deleted users', async () => {
     const { page } = await open();
     const email = 'short@example.com';

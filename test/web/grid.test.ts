@@ -126,6 +126,17 @@ describe.skipIf(browserMissing !== undefined)('the grid', () => {
     const widthOfPart = (part: string) =>
       page.locator(part).evaluate((element) => element.getBoundingClientRect().width);
     expect(await widthOfPart('.grid-head')).toBe(await widthOfPart('.grid-canvas'));
+    // The titles end where the values end, and not only at the button for the columns.
+    const columnAt = (fromRight: number) =>
+      grid.evaluate((element, px) => {
+        const { right } = element.getBoundingClientRect();
+        return ['.grid-head', '[data-id]'].map((part) => {
+          const box = element.querySelector(part)?.getBoundingClientRect();
+          const hit = document.elementFromPoint(right - px, (box?.top ?? 0) + (box?.height ?? 0) / 2);
+          return hit?.closest('.cell, .head-cell')?.getAttribute('aria-colindex') ?? 'none';
+        });
+      }, fromRight);
+    for (const px of [2, 8, 20, 40]) expect(await columnAt(px), `${px} px`).toEqual(['none', 'none']);
     const name = page.locator('[data-id] .cell-name').first();
     const before = await name.boundingBox();
     await grid.evaluate((element) => element.scrollTo(element.scrollWidth, 0));

@@ -115,6 +115,25 @@ describe.skipIf(browserMissing !== undefined)('the grid', () => {
     expectNoFaults();
   });
 
+  it('marks the place for a dragged column, also beside a title that sorts', async () => {
+    const { page } = await open('#order_by=email&columns=name,email,attributes.team,attributes.joined');
+    const from = await head(page, 'joined').boundingBox();
+    await page.mouse.move((from?.x ?? 0) + 10, (from?.y ?? 0) + 10);
+    await page.mouse.down();
+    const markBefore = async (label: string) => {
+      const box = await head(page, label).boundingBox();
+      const { x, y } = { x: Math.round(box?.x ?? 0), y: Math.round(box?.y ?? 0) };
+      await page.mouse.move(x + 8, y + 12, { steps: 3 });
+      await page.locator('[data-drop-before]', { has: page.getByText(label, { exact: true }) }).waitFor();
+      return page.screenshot({ clip: { x: x - 9, y: y + 16, width: 2, height: 8 } });
+    };
+    const mark = await markBefore('team');
+    expect((await markBefore('Email')).equals(mark)).toBe(true);
+    expect((await markBefore('Name')).equals(mark)).toBe(true);
+    await page.keyboard.press('Escape');
+    await page.mouse.up();
+  });
+
   it('has a line below all titles, and keeps the names in view, if the columns need more room', async () => {
     const { page, expectNoFaults } = await open();
     await columnButton(page).click();

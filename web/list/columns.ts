@@ -73,6 +73,18 @@ export function columnOf(id: string): Column | undefined {
   return column;
 }
 
+const columnsMax = 100;
+
+/**
+ * Reads the ids of columns from an address or from the browser's storage. Drops unknown ones, and adds the name. Returns
+ * undefined if none is known.
+ */
+export function readColumnIds(ids: readonly unknown[]): readonly string[] | undefined {
+  const known = ids.filter((id) => typeof id === 'string').filter((id) => columnOf(id) !== undefined);
+  const start = known.includes('name') ? [] : ['name'];
+  return known.length === 0 ? undefined : [...new Set([...start, ...known])].slice(0, columnsMax);
+}
+
 function textColumn(id: string, label: string, textOf: (user: User) => string): Column {
   return { id, label, kind: 'text', orders: [], minPx: 112, goodPx: valuePx, share: 1, textOf, wholeTextOf: textOf };
 }

@@ -140,7 +140,11 @@ function SelectCell({ user, isSelected, onSelect }: SelectCellProps) {
           tabIndex={-1}
           aria-label={`Select ${user.displayName}`}
           checked={isSelected}
-          onClick={(event) => onSelect(event.shiftKey)}
+          onClick={(event) => {
+            onSelect(event.shiftKey);
+            // The keys continue from this row. Safari would leave the focus where it was.
+            event.currentTarget.closest<HTMLElement>('[data-row]')?.focus({ preventScroll: true });
+          }}
         />
       </label>
     </div>

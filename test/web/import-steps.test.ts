@@ -231,7 +231,7 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     });
   });
 
-  it('asks before it is closed with rejected rows, also without a correction, unless they were downloaded', async () => {
+  it('asks before it is closed with rejected rows, even without a correction, unless they were downloaded', async () => {
     const { page, expectAccessible, expectNoFaults } = await open();
     await choose(page, 'first_name,email\nA,nope\nB,b@example.com\n');
     await button(page, 'Check').click();

@@ -420,6 +420,12 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
       await page.keyboard.press('Escape');
       await dialog(page).getByText('Discard your corrections?', { exact: true }).waitFor();
       await button(page, 'Keep editing').click();
+      await cell(page, 'email in row 1').fill('still bad');
+      await Promise.all([page.waitForResponse('**/BatchCreateUsers'), button(page, 'Send again').click()]);
+      await dialog(page).locator('.why').waitFor();
+      await page.keyboard.press('Escape');
+      await dialog(page).getByText('Discard your corrections?', { exact: true }).waitFor();
+      await button(page, 'Keep editing').click();
 
       reading = await holdNextRead(page);
       await button(page, 'Download the rest').click();

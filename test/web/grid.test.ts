@@ -263,7 +263,7 @@ describe.skipIf(browserMissing !== undefined)('the grid', () => {
     expectNoFaults();
   });
 
-  it('selects all users with Ctrl+A also if nothing has the focus, but not from a field or a dialog', async () => {
+  it('selects all users with Ctrl+A even if nothing has the focus, but not from a field or a dialog', async () => {
     const { page, expectNoFaults } = await open();
     await page.keyboard.press('Control+a');
     await expect.poll(() => selected(page), pollTimeout).toEqual(byEmail);

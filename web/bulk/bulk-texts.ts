@@ -1,5 +1,4 @@
 /** Says what a change of an attribute does, with the start of its value. */
-
 import type { JsonValue } from '../users/user-fields.js';
 import type { AttributeChange } from './bulk-writes.js';
 

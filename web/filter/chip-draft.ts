@@ -1,5 +1,4 @@
 /** A chip while somebody edits it: what was typed, and the chip that it becomes. */
-
 import { attributeKeyOf } from '../../src/fields.js';
 import { addDays, dayOf } from '../text/days.js';
 import { numberProblem } from '../text/parse-number.js';

@@ -2,7 +2,6 @@
  * The filter under the search: its chips, or its text as an expression. Loaded when there is a filter, or when somebody
  * starts one.
  */
-
 import type { RefObject } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { attributeKeyOf } from '../../src/fields.js';

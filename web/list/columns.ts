@@ -1,5 +1,4 @@
 /** The columns of the list: which there are, what a cell shows, how wide a column is, and how it is sorted. */
-
 import type { User } from '../../generated/users/v1/user.js';
 import type { OrderField } from '../../src/fields.js';
 import { attributeKeyOf, attributePath } from '../../src/fields.js';

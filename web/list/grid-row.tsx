@@ -1,5 +1,4 @@
 /** One row of the grid: a user, or a placeholder while the user is loading. On a phone it looks like a card. */
-
 import type { ComponentChild } from 'preact';
 import { useMemo } from 'preact/hooks';
 import type { User } from '../../generated/users/v1/user.js';

@@ -75,9 +75,9 @@ export const emptyTexts = Object.fromEntries(textFields.map(({ name }) => [name,
 export const writableFields = fields.filter((field) => 'input' in field || field.name === 'attributes');
 export const writablePaths: readonly string[] = writableFields.map(({ path }) => path);
 
-/** The path of one attribute, such as `attributes.city`, where other fields have a path. A key may contain dots. */
+/** The path of one attribute in masks and files, such as `attributes.city`. A key may contain dots. */
 export const attributePath = (key: string) => `${attributePrefix}${key}`;
-/** The key in the path of one attribute. Undefined for other paths. */
+/** The key in the path of one attribute. Returns undefined for other paths. */
 export const attributeKeyOf = (path: string) =>
   path.startsWith(attributePrefix) ? path.slice(attributePrefix.length) : undefined;
 const attributePrefix = 'attributes.';

@@ -4,7 +4,6 @@
  *
  * https://www.postgresql.org/docs/18/libpq-connect.html
  */
-
 import { userInfo } from 'node:os';
 
 export const sslModes = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const;

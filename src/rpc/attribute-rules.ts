@@ -1,5 +1,4 @@
 /** Refuses requests that read or write attributes which their caller must not read or write. */
-
 import { isDeepStrictEqual } from 'node:util';
 import { attributeKeyOf } from '../fields.js';
 import type { Permissions } from '../model/caller.js';

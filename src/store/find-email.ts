@@ -4,7 +4,6 @@
  * The tables and columns come from the catalog, so that it also finds tables of later versions. The email reaches Postgres
  * only in a COPY into a temporary table, because no setting makes a server log the rows of a COPY.
  */
-
 import { finished } from 'node:stream/promises';
 import { domainToASCII } from 'node:url';
 import { from as copyFrom } from 'pg-copy-streams';

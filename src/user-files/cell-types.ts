@@ -39,10 +39,11 @@ export function kindOf(type: CellType | undefined): CellKind | undefined {
 }
 
 const jsonNumber = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
-// Between groups of three digits: spaces, also those of French and of Nordic programs, and the apostrophes of Switzerland.
+// All numbers may have these between groups of three digits: spaces, non-breaking spaces as in French, and apostrophes as in
+// Switzerland.
 const groupMarks = String.raw` \u00a0\u202f'’`;
 
-/** The other marks of the groups, and the mark of the decimals. A leading 0 is part of a code, such as 007. */
+/** Matches numbers that may also have `groupMark` between groups. Does not match a code with a leading 0, such as 007. */
 function numberForm(groupMark: string, decimalMark: string): RegExp {
   const groups = String.raw`[1-9]\d{0,2}([${groupMarks}${groupMark}])\d{3}(?:\1\d{3})*`;
   return new RegExp(String.raw`^-?(?:0|[1-9]\d*|${groups})(?:[${decimalMark}]\d+)?$`);
@@ -95,7 +96,7 @@ function readNumber(text: string, type: 'number' | 'commaNumber' | 'pointNumber'
   return jsonNumber.test(literal) && isExactNumber(literal) ? Number(literal) : undefined;
 }
 
-/** A text in another form may still be a number in JSON. */
+/** Returns the number as JSON writes it. A text in another form stays, because it may already be JSON, such as 1e5. */
 function literalOf(text: string, type: 'number' | 'commaNumber' | 'pointNumber'): string {
   if (type === 'commaNumber' && commaForm.test(text)) return text.replace(/[^\d,-]/g, '').replace(',', '.');
   const form = type === 'pointNumber' ? pointForm : spacedForm;

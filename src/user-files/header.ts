@@ -17,7 +17,7 @@ export interface Column {
   readonly isIgnored: boolean;
   /** The type of the cells, if the field is attributes.KEY. A cell that does not have it stays text, which is the default. */
   readonly type?: CellType;
-  /** Known if somebody has read the cells. */
+  /** Undefined if the cells were not read. */
   readonly style?: CellStyle;
 }
 

@@ -1,4 +1,4 @@
-/** Finding out how the cells of a column write numbers and dates. */
+/** Tests finding out how the cells of a column write numbers and dates. */
 import { expect, it } from 'vitest';
 import { createCellStyle } from '../../src/user-files/cell-style.js';
 

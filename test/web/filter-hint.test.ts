@@ -3,14 +3,17 @@ import { describe, expect, it } from 'vitest';
 import { User } from '../../generated/users/v1/user.js';
 import { parseFilter } from '../../src/model/filter.js';
 import { writeChip } from '../../web/filter/filter-chips.js';
-import { filterHint } from '../../web/filter/filter-hint.js';
+import { filterHints } from '../../web/filter/filter-hint.js';
 
 const users = [
   { department: 'Legal', address: { city: 'Reykjavík', 'post code': '1' }, note: null },
   { department: 'Sales', startDate: '2026-01-01', tags: ['Straße'] },
 ].map((attributes) => User.fromPartial({ attributes }));
 
-const fixed = (filter: string) => filterHint(filter, users)?.meant?.filter;
+function fixed(filter: string): string | undefined {
+  const [hint] = filterHints(filter, users);
+  return hint !== undefined && 'meant' in hint ? hint.meant?.filter : undefined;
+}
 
 describe('an attribute that nobody has', () => {
   it.each([
@@ -28,13 +31,13 @@ describe('an attribute that nobody has', () => {
   });
 
   it('is named if none is spelled like it', () => {
-    expect(filterHint('attributes.salary > 5', users)).toEqual({ problem: 'attribute', written: 'salary' });
+    expect(filterHints('attributes.salary > 5', users)).toEqual([{ problem: 'attribute', written: 'salary' }]);
   });
 
   it('is not reported if somebody has it, also without a value, or if there are no users', () => {
     for (const filter of ['attributes.note == "x"', 'attributes.department.startsWith("x")', 'email == "attributes.x"'])
-      expect(filterHint(filter, users)).toBeUndefined();
-    expect(filterHint('attributes.x == 1', [])).toBeUndefined();
+      expect(filterHints(filter, users)).toEqual([]);
+    expect(filterHints('attributes.x == 1', [])).toEqual([]);
   });
 });
 
@@ -59,9 +62,10 @@ describe('an attribute with values of another type', () => {
     ['attributes.skills > "a"', 'a list', undefined],
     ['attributes.home == "x"', 'an object', undefined],
   ])('is named, and the comparison is corrected: %s', (filter, type, expected) => {
-    const hint = filterHint(filter, typed);
+    const [hint, ...others] = filterHints(filter, typed);
+    expect(others).toEqual([]);
     expect(hint).toMatchObject({ problem: 'type', type });
-    expect(hint?.meant?.filter).toBe(expected);
+    expect(hint?.problem === 'type' && hint.meant?.filter).toBe(expected);
     if (expected !== undefined) expect(() => parseFilter(expected)).not.toThrow();
   });
 
@@ -72,7 +76,7 @@ describe('an attribute with values of another type', () => {
       'has(attributes.skills)',
       'attributes.zip ==',
     ])
-      expect(filterHint(filter, typed)).toBeUndefined();
+      expect(filterHints(filter, typed)).toEqual([]);
   });
 });
 
@@ -83,14 +87,42 @@ describe('a text with other accents', () => {
     const city = ['attributes', 'address', 'city'];
     expect(fixed(contains(city, 'REYKJAVIK'))).toBe(contains(city, 'Reykjavík'));
     expect(fixed(contains(['attributes', 'tags'], 'strasse'))).toBe(contains(['attributes', 'tags'], 'Straße'));
-    expect(filterHint(contains(['attributes', 'department'], 'reykjavik'), users)).toEqual({
-      problem: 'accents',
-      written: '',
+    expect(filterHints(contains(['attributes', 'department'], 'reykjavik'), users)).toEqual([
+      { problem: 'accents', written: '' },
+    ]);
+  });
+
+  it('is not searched in emails, or if the condition has no text', () => {
+    expect(filterHints(contains(['email'], 'x'), users)).toEqual([]);
+    expect(filterHints(contains(['first_name'], 'x'), users)).toEqual([{ problem: 'name', written: '' }]);
+    expect(filterHints('attributes.department == "x"', users)).toEqual([]);
+  });
+});
+
+describe('a text that is not searched in all attributes', () => {
+  const [department, city, tags] = [['department'], ['address', 'city'], ['tags']].map((keys) => [
+    'attributes',
+    ...keys,
+  ]);
+  const search = (text: string, ...paths: (readonly string[] | undefined)[]) => {
+    const [path = [], ...others] = paths.filter((each) => each !== undefined);
+    return writeChip({ path, others, operator: 'contains', values: [text] });
+  };
+
+  it('names the others and the filter that searches them first, and does not blame accents', () => {
+    const [hint, ...rest] = filterHints(search('boston', department, tags), users);
+    expect(rest).toEqual([]);
+    const postCode = ['attributes', 'address', 'post code'];
+    expect(hint).toEqual({
+      problem: 'unsearched',
+      paths: [city, postCode],
+      rest: search('boston', city, postCode, department, tags),
     });
   });
 
-  it('is not searched in fields of the service, or if the condition has no text', () => {
-    expect(filterHint(contains(['first_name'], 'x'), users)).toBeUndefined();
-    expect(filterHint('attributes.department == "x"', users)).toBeUndefined();
+  it('also offers a spelling that somebody has', () => {
+    const hints = filterHints(search('strasse', department, tags), users);
+    expect(hints.map(({ problem }) => problem)).toEqual(['unsearched', 'accents']);
+    expect(hints[1]).toMatchObject({ meant: { filter: search('Straße', department, tags) } });
   });
 });

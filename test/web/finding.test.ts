@@ -130,11 +130,28 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
       expectNoFaults();
     });
 
+    it('selects the marked suggestion with one arrow and a space', async () => {
+      const { page, expectAccessible, expectNoFaults } = await open();
+      await startChip(page, 'department');
+      await values(page).fill('mat');
+      await expect.poll(() => active(page), pollTimeout).toBe('Maths40%');
+      await page.keyboard.press('ArrowDown');
+      await page.locator('[role=option][data-active=moved]').waitFor();
+      expect(await active(page)).toBe('Maths40%');
+      await expectAccessible();
+      await page.keyboard.press('Space');
+      await page.getByRole('list', { name: 'Selected values' }).getByText('Maths', { exact: true }).waitFor();
+      await page.keyboard.press('Enter');
+      await expect.poll(() => chipTexts(page), pollTimeout).toEqual(['department is Maths']);
+      expectNoFaults();
+    });
+
     it('is the last row, for values that no suggestion has', async () => {
       const { page, expectNoFaults } = await open();
       await startChip(page, 'department');
       await values(page).fill('mat');
       await expect.poll(() => options(page).allTextContents(), pollTimeout).toEqual(['Maths40%', '“mat”']);
+      await page.keyboard.press('ArrowDown');
       await page.keyboard.press('ArrowDown');
       await expect.poll(() => active(page), pollTimeout).toBe('“mat”');
       await page.keyboard.press('Space');
@@ -426,6 +443,21 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     expectNoFaults();
   });
 
+  it('begins a filter by name with a part of the name, and says how names are compared', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await startChip(page, 'Name');
+    expect(await operator(page).inputValue()).toBe('contains');
+    await value(page).fill('sean');
+    await page.keyboard.press('Enter');
+    await page.getByText('A filter by name distinguishes accents: try “Seán”.').waitFor();
+    await expectAccessible();
+    await page.getByRole('button', { name: '“Seán”' }).click();
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Seán O’Brien']);
+    await page.goto(`${site.app.http}/#filter=display_name == "Sean"`);
+    await page.getByText('A filter by name distinguishes accents, and “is” compares the whole name.').waitFor();
+    expectNoFaults();
+  });
+
   it('finds a text in any of several attributes', async () => {
     const { page, expectNoFaults } = await open();
     await startChip(page, 'Text in any attribute');
@@ -477,7 +509,7 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     await page.getByRole('button', { name: 'Search attributes for “navy”' }).click();
     await expect.poll(() => names(page), pollTimeout).toEqual(['Grace Hopper']);
     expect(await page.getByRole('searchbox').inputValue()).toBe('');
-    expect(await chipTexts(page)).toEqual(['level is more than 6', 'Any of 4 attributes contains navy']);
+    expect(await chipTexts(page)).toEqual(['level is more than 6', 'Any of 5 attributes contains navy']);
     expectNoFaults();
   });
 
@@ -496,7 +528,7 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
   });
 
   it('mentions the space key only if there may be a keyboard', async () => {
-    const hint = (page: Page) => popover(page).getByText('Space selects several.');
+    const hint = (page: Page) => popover(page).getByText('↓ and Space select several.');
     const { page } = await open();
     await startChip(page, 'department');
     await hint(page).waitFor();

@@ -165,4 +165,17 @@ describe.skipIf(browserMissing !== undefined)('a jump in a long list', () => {
     await expect.poll(async () => (await shown(page)).at(0), pollTimeout).toEqual(first);
     expectNoFaults();
   });
+
+  it('returns to the last row after a reload', async () => {
+    const { page, expectNoFaults } = await open('#order_by=email');
+    await scrollTo(page, 1);
+    const rows = await loaded(page);
+    expect(rows.at(-1)?.row).toBe(usersMany - 1);
+    // The first row of these is not wholly in view.
+    const remembered = () => page.evaluate(() => history.state?.top?.row);
+    await expect.poll(remembered, pollTimeout).toBe((rows[0]?.row ?? 0) - 1);
+    await page.reload();
+    await expect.poll(() => shown(page), pollTimeout).toEqual(rows);
+    expectNoFaults();
+  });
 });

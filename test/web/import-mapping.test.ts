@@ -169,7 +169,7 @@ describe('texts where other users have another type', () => {
       { key: 'floor', type: 'number', rows: 1, firstRow: 2, firstText: '3' },
     ]);
     expect(adviceFor(found.list())).toBe(
-      'Write dates as 2026-02-28. Write numbers as 3 or 1234.5. In JSON, write numbers, true, false and lists without quotes around them.',
+      'Write dates as 2026-02-28. Write all numbers of a column in the same way, such as 1234.5. In JSON, write numbers, true, false and lists without quotes around them.',
     );
     found.add(6, { address: 'here', floor: 'ground' });
     expect(adviceFor(found.list())).toContain('Write JSON as {"key":"value"}.');
@@ -192,7 +192,9 @@ describe('texts where other users have another type', () => {
       'a text where other users have a number',
       'a text that is not a number',
     ]);
-    expect(adviceFor(found.list())).toBe('To change the type of a column, go back. Write numbers as 3 or 1234.5.');
+    expect(adviceFor(found.list())).toBe(
+      'To change the type of a column, go back. Write all numbers of a column in the same way, such as 1234.5.',
+    );
   });
 });
 
@@ -309,7 +311,9 @@ describe.skipIf(browserMissing !== undefined)('attributes in an import on the pa
       'startDate: 1 of 200 rows has a text where other users have a date, such as “n/a” in row 5 (line 6).',
     ]);
     await dialog(page)
-      .getByText('They are imported as text. Write numbers as 3 or 1234.5. Write yes or no. Write dates as 2026-02-28.')
+      .getByText(
+        'They are imported as text. Write all numbers of a column in the same way, such as 1234.5. Write yes or no. Write dates as 2026-02-28.',
+      )
       .waitFor();
     await expectAccessible();
     await button(page, 'Import 200 users').click();

@@ -251,7 +251,7 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     });
   });
 
-  it('asks before it is closed with rejected rows, also without a correction, unless they were downloaded', async () => {
+  it('asks before it is closed with rejected rows, even without a correction, unless they were downloaded', async () => {
     const { page, expectAccessible, expectNoFaults } = await open();
     await choose(page, 'first_name,email\nA,nope\nB,b@example.com\n');
     await button(page, 'Check').click();
@@ -355,6 +355,23 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
         .click();
     }
 
+    /** Holds the next file that the page opens, until the promise is resolved. */
+    function holdNextRead(page: Page) {
+      return page.evaluateHandle(() => {
+        const held = Promise.withResolvers<void>();
+        const { stream } = Blob.prototype;
+        Blob.prototype.stream = function () {
+          Blob.prototype.stream = stream;
+          const transform = async (chunk: Uint8Array<ArrayBuffer>, to: TransformStreamDefaultController) => {
+            await held.promise;
+            to.enqueue(chunk);
+          };
+          return stream.call(this).pipeThrough(new TransformStream({ transform }));
+        };
+        return held;
+      });
+    }
+
     it('continues with the rows that were not sent, which can be downloaded too', async () => {
       const { page, expectAccessible, expectNoFaults } = await open();
       let release = () => {};
@@ -400,6 +417,45 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
       await button(page, 'Send again').click();
       await dialog(page).getByText('The import is complete.').waitFor();
       expect(new Set((await all()).map(({ email }) => email)).size).toBe(1_200);
+      expectNoFaults();
+    });
+
+    it('keeps corrections, and later steps, if the download of the other rows takes long', async () => {
+      const { page, expectNoFaults } = await open();
+      const { promise: held, resolve: release } = Promise.withResolvers<void>();
+      await answerFirst(page, 1, async (route) => {
+        await held;
+        await route.continue();
+      });
+      await start(page, ['Bad,nope', ...rowsOf(600)]);
+      await dialog(page).getByText('0 of 601 rows done').waitFor();
+      await button(page, 'Stop').click();
+      release();
+      await dialog(page).getByText('600 rows are left.').waitFor();
+
+      let reading = await holdNextRead(page);
+      await button(page, 'Download the rest').click();
+      await cell(page, 'email in row 1').fill('bad@example.com');
+      await Promise.all([page.waitForEvent('download'), reading.evaluate(({ resolve }) => resolve())]);
+      await page.keyboard.press('Escape');
+      await dialog(page).getByText('Discard your corrections?', { exact: true }).waitFor();
+      await button(page, 'Keep editing').click();
+      await cell(page, 'email in row 1').fill('still bad');
+      await Promise.all([page.waitForResponse('**/BatchCreateUsers'), button(page, 'Send again').click()]);
+      await dialog(page).locator('.why').waitFor();
+      await page.keyboard.press('Escape');
+      await dialog(page).getByText('Discard your corrections?', { exact: true }).waitFor();
+      await button(page, 'Keep editing').click();
+
+      reading = await holdNextRead(page);
+      await button(page, 'Download the rest').click();
+      await button(page, 'Continue').click();
+      const end = dialog(page).getByText('The import is complete, but one row was rejected.');
+      await end.waitFor();
+      await Promise.all([page.waitForEvent('download'), reading.evaluate(({ resolve }) => resolve())]);
+      await page.keyboard.press('Escape');
+      await dialog(page).getByText('Discard your corrections?', { exact: true }).waitFor();
+      await end.waitFor();
       expectNoFaults();
     });
 

@@ -117,6 +117,16 @@ describe.skipIf(browserMissing !== undefined)('the form of a new user', () => {
     await panel(page).getByText('Discard your changes?').waitFor();
   });
 
+  it('does not ignore an incomplete day if the next field has the focus before the key is released', async () => {
+    const { page } = await site.open('#user=new');
+    await panel(page).getByLabel('Value of since').focus();
+    await page.keyboard.down('1');
+    await panel(page).getByLabel('First name').focus();
+    await page.keyboard.up('1');
+    await page.keyboard.press('Escape');
+    await panel(page).getByText('Discard your changes?').waitFor();
+  });
+
   it('does not wait for them, and keeps what is typed meanwhile in its place', async () => {
     const { page } = await site.open();
     await page.getByRole('row').nth(1).waitFor();

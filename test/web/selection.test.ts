@@ -40,6 +40,25 @@ describe('a selection', () => {
     expect([selection.isEmpty, selection.has('x')]).toEqual([true, false]);
   });
 
+  it('keeps single users for another query, and knows which they are, but not all that match', () => {
+    const selection = createSelection();
+    selection.toggleRange(['a', 'b'], true);
+    selection.leaveQuery();
+    selection.toggle('c');
+    expect([[...selection.ids], [...selection.earlier]]).toEqual([
+      ['a', 'b', 'c'],
+      ['a', 'b'],
+    ]);
+    selection.toggle('a');
+    expect([...selection.earlier]).toEqual(['b']);
+    selection.toggle('a');
+    expect([...selection.earlier]).toEqual(['b']);
+    selection.selectAll();
+    expect(selection.earlier.size).toBe(0);
+    selection.leaveQuery();
+    expect(selection.isEmpty).toBe(true);
+  });
+
   it.each([false, true])('forgets deleted users (all selected: %s), and does not change earlier sets', (all) => {
     const selection = createSelection();
     if (all) selection.selectAll();

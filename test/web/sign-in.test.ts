@@ -369,7 +369,7 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
     });
 
     it('of somebody else shows nothing of what the first person saw', async () => {
-      const attributes = { salary: 'secret-salary' };
+      const attributes = { salary: 'secret-salary', team: 'ops' };
       const { user: { id = '' } = {} } = await site.app.client.createUser({
         user: { firstName: 'Paid', email: 'paid@example.com', attributes },
       });
@@ -378,8 +378,18 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
       const panel = page.getByRole('complementary');
       await panel.getByText('salary', { exact: true }).waitFor();
       await expect.poll(() => sign(page), pollTimeout).toBe('live');
+      const columns = page.getByRole('button', { name: 'Columns and density' });
+      const sampled = (key: string) => page.getByRole('checkbox', { name: key, exact: true });
+      await columns.click();
+      await sampled('salary').waitFor();
+      await page.keyboard.press('Escape');
       await site.app.revokeKey('boss');
       await page.getByText('Sign in again as key:boss to continue where you were.').waitFor();
+      const sample = page.waitForResponse((response) => {
+        return (
+          response.url().endsWith('/ListUsers') && response.request().postData()?.includes('"pageSize":300') === true
+        );
+      });
       await useKey(page, await site.app.addKey('temp', ['reader']));
       // Until the server has named the caller, the first person's list may still be there.
       await expect.poll(() => page.url(), pollTimeout).toBe(`${site.app.http}/`);
@@ -388,6 +398,10 @@ describe.skipIf(browserMissing !== undefined)('signing in', () => {
       await row(page, 'paid@example.com').click();
       await panel.getByRole('heading', { name: 'Attributes' }).waitFor();
       expect(await panel.getByText('salary').count()).toBe(0);
+      await columns.click();
+      await sample;
+      await sampled('team').waitFor();
+      expect(await sampled('salary').count()).toBe(0);
       expect(await tracesOf(page)).not.toContain('secret-salary');
       await site.app.client.deleteUser({ id });
     });

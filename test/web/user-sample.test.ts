@@ -21,6 +21,7 @@ describe('a sample of users', () => {
       path: ['attributes', 'department'],
       kind: 'text',
       count: 3,
+      hasTexts: true,
       values: [
         { value: 'sales', count: 2 },
         { value: 'ops', count: 1 },
@@ -33,7 +34,9 @@ describe('a sample of users', () => {
     expect(fieldOf(fields, 'nothing')).toBeUndefined();
     expect(searchedPaths(fields)).toEqual([
       ['attributes', 'department'],
+      ['attributes', 'level'],
       ['attributes', 'tags'],
+      ['attributes', 'started'],
     ]);
   });
 

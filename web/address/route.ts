@@ -41,7 +41,7 @@ const start: Route = {
 /** The list without a search, a filter or a saved view. */
 export const allPeople = { name: '', query: '', filter: '', orderBy: start.orderBy, columns: '' } as const;
 
-/** Without the user that is open beside the list. */
+/** Shows the metrics, and closes the open user. */
 export const metrics = { view: 'metrics', user: '' } as const;
 
 const names = {

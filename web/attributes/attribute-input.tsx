@@ -37,7 +37,12 @@ export function AttributeInput({ row, label, suggestions, invalid, onChange }: A
       return (
         <input {...shared} class="input" value={row.text} inputMode="decimal" autocomplete="off" onInput={onInput} />
       );
-    case 'date':
+    case 'date': {
+      // Browsers send no input event for a part of a date. The next field may have the focus before the key is released.
+      const onPart = ({ currentTarget: { validity } }: { currentTarget: HTMLInputElement }) => {
+        const isIncomplete = validity.badInput;
+        if (isIncomplete !== (row.isIncomplete ?? false)) onChange({ ...row, isIncomplete });
+      };
       return (
         <input
           {...shared}
@@ -45,12 +50,11 @@ export function AttributeInput({ row, label, suggestions, invalid, onChange }: A
           type="date"
           value={row.text}
           onInput={onInput}
-          onKeyUp={({ currentTarget: { validity } }) => {
-            const isIncomplete = validity.badInput;
-            if (isIncomplete !== (row.isIncomplete ?? false)) onChange({ ...row, isIncomplete });
-          }}
+          onKeyUp={onPart}
+          onBlur={onPart}
         />
       );
+    }
     case 'link':
       return (
         <input

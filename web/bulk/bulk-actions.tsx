@@ -71,7 +71,7 @@ export function useBulkActions(options: BulkActionsProps) {
     </button>
   ));
   /**
-   * Selects what an action has left over, also if all users that match were selected: those that were changed may no longer
+   * Selects what an action has left over, even if all users that match were selected: those that were changed may no longer
    * match, and a later action would change them unseen.
    */
   const selectOnly = (ids: readonly string[]) => {

@@ -1,6 +1,7 @@
 /** The progress of an action on many users, and at its end the users for whom it failed. */
 import { useId } from 'preact/hooks';
 import { usersText } from '../calls/bulk-target.js';
+import { withoutFormula } from '../export/export-format.js';
 import { formatLine } from '../text/csv-line.js';
 import { formatCount } from '../text/format.js';
 import { BreakableText } from '../ui/breakable-text.js';
@@ -130,6 +131,9 @@ function Failures({ failures }: { failures: readonly FailedUser[] }) {
 }
 
 function fileOf(failures: readonly FailedUser[]): Blob {
-  const lines = failures.map(({ id, name, email, reason }) => formatLine([id, name, email, reason]));
+  // The file is for a spreadsheet, not for an import. Anybody may have chosen the names.
+  const lines = failures.map(({ id, name, email, reason }) =>
+    formatLine([id, name, email, reason].map(withoutFormula)),
+  );
   return new Blob([formatLine(['id', 'name', 'email', 'problem']), ...lines], { type: 'text/csv' });
 }

@@ -1,5 +1,4 @@
 /** Runs an action on many users, with a bounded number of calls at the same time, and collects the failures. */
-
 import type { User } from '../../generated/users/v1/user.js';
 import { CallError, isAborted } from '../calls/call-error.js';
 import { describeFailure } from '../calls/save-user.js';

@@ -1,5 +1,4 @@
 /** Says what a change of an attribute does, with the start of its value. */
-
 import { usersText } from '../calls/bulk-target.js';
 import { formatCount } from '../text/format.js';
 import type { JsonValue } from '../users/user-fields.js';

@@ -5,7 +5,6 @@
  *
  * Only the page that began a sign-in knows its verifier, so a response is useless to every other page.
  */
-
 import { ownHash } from '../address/route.js';
 import type { SignInAttempt } from './issuer.js';
 

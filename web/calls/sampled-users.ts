@@ -19,7 +19,7 @@ const freshMs = 60_000;
 
 interface KnownSample {
   readonly directory: Directory;
-  /** The session's. Another caller may see other attributes. */
+  /** The generation of the session that read the sample. Another caller may see other attributes. */
   readonly generation: number;
   readonly readAt: number;
   readonly users: Promise<readonly User[]>;

@@ -17,6 +17,8 @@ export interface Command {
   /** The key that also runs it: as in KeyboardEvent.key, without Ctrl. Add it to keys.ts, too. */
   readonly key?: string;
   readonly icon?: FunctionComponent;
+  /** Whether the palette offers it before the other commands of its group. */
+  readonly isFirst?: boolean;
   run(): void;
 }
 
@@ -30,8 +32,10 @@ function addCommands(added: readonly Command[]): () => void {
   };
 }
 
+/** The order in which parts of the page add their commands depends on what they wait for. */
 export function commandsNow(): readonly Command[] {
-  return [...commands];
+  const all = [...commands];
+  return [...all.filter(({ isFirst }) => isFirst), ...all.filter(({ isFirst }) => !isFirst)];
 }
 
 /** Adds commands while the component is shown. As with useEffect, they are replaced if one of `inputs` changes. */

@@ -1,5 +1,4 @@
 /** Shows the keys of the page. */
-
 import { keyText } from '../text/key-text.js';
 import { Dialog } from '../ui/dialog.js';
 import { keys } from './keys.js';

@@ -32,7 +32,7 @@ export const keys: readonly Key[] = [
   { place: 'Search', keys: ['Enter'], effect: 'Open the match, if there is only one' },
   { place: 'Search', keys: ['↓'], effect: 'Go to the first match; with Enter after it, open it' },
   { place: 'Filter', keys: ['Enter'], effect: 'Choose a value and apply the filter' },
-  { place: 'Filter', keys: ['Space'], effect: 'Select several values' },
+  { place: 'Filter', keys: ['Space'], effect: 'Select several values, after ↓ has chosen one' },
   { place: 'User', keys: ['e'], effect: 'Edit the user in the panel' },
   { place: 'User', keys: ['j', 'k'], effect: 'Go to the next or previous user of the list' },
   { place: 'User', keys: ['Escape'], effect: 'Close the panel' },

@@ -1,5 +1,4 @@
 /** The commands of the whole page. The header's menu shows most of them, too. */
-
 import { type Go, metrics, type Route } from '../address/route.js';
 import type { Session } from '../calls/session.js';
 import {
@@ -83,5 +82,5 @@ export function pageCommands({ session, view, theme, go, setTheme, openKeys }: P
       run: () => void session.signOut(),
     },
   ];
-  return offered.filter((command) => command !== false);
+  return offered.filter((command) => command !== false).map((command) => ({ ...command, isFirst: true }));
 }

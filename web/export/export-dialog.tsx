@@ -1,5 +1,4 @@
 /** Exports users to a file whose format and columns the user chooses, and shows the progress. */
-
 import { Fragment } from 'preact';
 import { useEffect, useId, useState } from 'preact/hooks';
 import { attributeKeyOf, attributePath } from '../../src/fields.js';

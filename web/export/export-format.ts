@@ -50,7 +50,7 @@ function cellsOf(user: User, columns: readonly string[]): string[] {
 }
 
 /** Spreadsheets run such a cell as a formula, unless it begins with an apostrophe. */
-function withoutFormula(cell: string): string {
+export function withoutFormula(cell: string): string {
   return /^[=+\-@\t\r]/.test(cell) ? `'${cell}` : cell;
 }
 

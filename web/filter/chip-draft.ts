@@ -1,5 +1,4 @@
 /** A chip while somebody edits it: what was typed, and the chip that it becomes. */
-
 import { attributeKeyOf } from '../../src/fields.js';
 import { addDays, dayOf } from '../text/days.js';
 import { numberProblem } from '../text/parse-number.js';
@@ -40,14 +39,15 @@ export interface ChipDraft {
 }
 
 export function newDraft(path: FieldPath, kind: FieldKind, others: readonly FieldPath[] = []): ChipDraft {
-  const operator = others.length > 0 ? 'contains' : (operatorsOf(kind)[0] ?? 'is');
+  // Hardly anybody looks for a whole name.
+  const isPart = others.length > 0 || isSamePath(path, ['display_name']);
+  const operator = isPart ? 'contains' : (operatorsOf(kind)[0] ?? 'is');
   return { path, others, kind, operator, values: [], texts: ['', ''] };
 }
 
 /** Returns undefined if the kind of an attribute is not known without the sample. */
 export function draftOfColumn(columnId: string, sample: UserSample | undefined): ChipDraft | undefined {
-  // Hardly anybody looks for a whole name.
-  if (columnId === 'name') return withOperator(newDraft(['display_name'], 'text'), 'contains');
+  if (columnId === 'name') return newDraft(['display_name'], 'text');
   const own = [...firstFields, ...otherFields].find(({ path: [name] }) => name === columnId);
   if (own !== undefined) return newDraft(own.path, own.kind);
   if (sample === undefined) return undefined;

@@ -4,8 +4,10 @@ import { relativeDayOf } from '../text/relative-days.js';
 import { useMedia } from '../ui/theme.js';
 import { type ChipDraft, chipOf, shownDays, withOperator } from './chip-draft.js';
 import { periodsOf } from './chip-values.js';
-import { type Chip, type ChipValue, type FieldPath, isDateOperator, isSamePath } from './filter-chips.js';
+import { type Chip, type ChipValue, isDateOperator, isSamePath } from './filter-chips.js';
 import { labelOfField, operatorsOf, operatorText, valuesOf } from './filter-fields.js';
+import { SearchedAttributes } from './searched-attributes.js';
+import { searchedBy, searchIn } from './text-search.js';
 import type { SampledValue, UserSample } from './user-sample.js';
 import { DayField, SeveralValues, TextValue } from './value-fields.js';
 
@@ -13,11 +15,13 @@ export interface ChipEditorProps {
   readonly start: ChipDraft;
   readonly isNew: boolean;
   readonly sample: UserSample | undefined;
+  /** The characters that the filter has for this chip. */
+  readonly room: number;
   onApply(chip: Chip): void;
   onCancel(): void;
 }
 
-export function ChipEditor({ start, isNew, sample, onApply, onCancel }: ChipEditorProps) {
+export function ChipEditor({ start, isNew, sample, room, onApply, onCancel }: ChipEditorProps) {
   const [draft, setDraft] = useState(start);
   const [problem, setProblem] = useState('');
   const hasKeys = !useMedia('(pointer: coarse)');
@@ -28,7 +32,7 @@ export function ChipEditor({ start, isNew, sample, onApply, onCancel }: ChipEdit
   };
   const apply = (next = draft) => {
     const result = chipOf(withActive(next, active.current));
-    if ('chip' in result) onApply(result.chip);
+    if ('chip' in result) onApply(searchIn(result.chip, searchedBy(result.chip), room));
     else setProblem(result.problem);
   };
   const { path, kind, operator } = draft;
@@ -75,7 +79,7 @@ export function ChipEditor({ start, isNew, sample, onApply, onCancel }: ChipEdit
         }}
         onApply={apply}
       />
-      {isSearch && <SearchedAttributes draft={draft} all={[start.path, ...start.others]} onChange={change} />}
+      {isSearch && <SearchedAttributes draft={draft} start={start} sample={sample} room={room} onChange={change} />}
       {problem !== '' && (
         <p class="error" role="alert">
           {problem}
@@ -107,7 +111,7 @@ function hintOf({ operator, kind, texts }: ChipDraft, hasKeys: boolean): string 
   if (operator === 'startsWith' || operator === 'endsWith' || operator === 'containsExactly') {
     return kind === 'email' ? '' : 'Capital letters matter.';
   }
-  return hasKeys && valuesOf(operator) === 'several' && kind !== 'id' ? 'Space selects several.' : '';
+  return hasKeys && valuesOf(operator) === 'several' && kind !== 'id' ? '↓ and Space select several.' : '';
 }
 
 interface DraftValuesProps {
@@ -202,38 +206,4 @@ function suggestionsFor({ path, kind }: ChipDraft, sample: UserSample | undefine
   const values = sample?.fields.find((field) => isSamePath(field.path, path))?.values ?? [];
   if (kind !== 'number' || values.length > orderedMax) return values;
   return values.toSorted((a, b) => Number(a.value) - Number(b.value));
-}
-
-interface SearchedAttributesProps {
-  readonly draft: ChipDraft;
-  readonly all: readonly FieldPath[];
-  onChange(draft: ChipDraft): void;
-}
-
-/** Chooses the attributes whose values are searched. At least one stays. */
-function SearchedAttributes({ draft, all, onChange }: SearchedAttributesProps) {
-  const chosen = [draft.path, ...draft.others];
-  return (
-    <fieldset class="searched">
-      <legend class="faint">Search in</legend>
-      {all.map((path) => {
-        const isChosen = chosen.some((each) => isSamePath(each, path));
-        return (
-          <label key={JSON.stringify(path)}>
-            <input
-              type="checkbox"
-              checked={isChosen}
-              disabled={isChosen && chosen.length === 1}
-              onChange={() => {
-                const next = all.filter((each) => isSamePath(each, path) !== chosen.some((c) => isSamePath(c, each)));
-                const [first, ...others] = next;
-                if (first !== undefined) onChange({ ...draft, path: first, others });
-              }}
-            />
-            <bdi class="truncate">{labelOfField(path)}</bdi>
-          </label>
-        );
-      })}
-    </fieldset>
-  );
 }

@@ -1,5 +1,4 @@
 /** Converts what is typed into the fields of a chip to values, and offers periods of days. */
-
 import { foldText } from '../text/fold-text.js';
 import { parseNumber } from '../text/parse-number.js';
 import type { ChipValue } from './filter-chips.js';

@@ -3,7 +3,9 @@ import { useEffect, useState } from 'preact/hooks';
 import type { Go } from '../address/route.js';
 import type { Directory } from '../calls/directory.js';
 import { readSampledUsers } from '../calls/sampled-users.js';
-import { type FilterHint, filterHint } from './filter-hint.js';
+import { formatCount } from '../text/format.js';
+import { type FilterHint, filterHints, hasTextSearch } from './filter-hint.js';
+import { PathNames } from './searched-attributes.js';
 
 export interface FilterAdviceProps {
   readonly directory: Directory;
@@ -13,7 +15,8 @@ export interface FilterAdviceProps {
 
 interface Advice {
   readonly filter: string;
-  readonly hint: FilterHint | undefined;
+  readonly hints: readonly FilterHint[];
+  readonly usersCount: number;
 }
 
 export function FilterAdvice({ directory, filter, go }: FilterAdviceProps) {
@@ -22,15 +25,42 @@ export function FilterAdvice({ directory, filter, go }: FilterAdviceProps) {
     const controller = new AbortController();
     readSampledUsers(directory, controller.signal).then(
       (users) => {
-        if (!controller.signal.aborted) setAdvice({ filter, hint: filterHint(filter, users) });
+        if (controller.signal.aborted) return;
+        setAdvice({ filter, hints: filterHints(filter, users), usersCount: users.length });
       },
       // The advice is optional.
       () => {},
     );
     return () => controller.abort();
   }, [directory, filter]);
-  if (advice?.hint === undefined || advice.filter !== filter) return null;
-  const { problem, written, type, meant } = advice.hint;
+  if (advice === undefined || advice.filter !== filter || advice.hints.length === 0) return null;
+  return (
+    <div class="advice" role="status">
+      {advice.hints.map((hint) => (
+        <Hint key={hint.problem} hint={hint} go={go} />
+      ))}
+      {hasTextSearch(filter) && (
+        <p class="soft">
+          The page knows only the attributes of a sample of {formatCount(advice.usersCount)} users. In a list, it finds
+          only whole items.
+        </p>
+      )}
+    </div>
+  );
+}
+
+function Hint({ hint, go }: { hint: FilterHint; go: Go }) {
+  if (hint.problem === 'unsearched') {
+    return (
+      <p class="soft">
+        Not searched: <PathNames paths={hint.paths} />.{' '}
+        <button type="button" class="text-button" onClick={() => go({ filter: hint.rest })}>
+          Search {hint.paths.length === 1 ? 'this attribute' : 'these attributes'}
+        </button>
+      </p>
+    );
+  }
+  const { problem, written, meant } = hint;
   const suggestion = meant && (
     <button type="button" class="text-button" onClick={() => go({ filter: meant.filter })}>
       {problem === 'type' ? (
@@ -42,20 +72,27 @@ export function FilterAdvice({ directory, filter, go }: FilterAdviceProps) {
       )}
     </button>
   );
+  if (problem === 'attribute') {
+    return (
+      <p class="soft">
+        No user in the sample has the attribute “<bdi>{written}</bdi>”.
+        {suggestion && <> Did you mean {suggestion}?</>}
+      </p>
+    );
+  }
+  if (problem === 'type') {
+    return (
+      <p class="soft">
+        The attribute “<bdi>{written}</bdi>” is {hint.type}.{suggestion && <> Did you mean {suggestion}?</>}
+      </p>
+    );
+  }
+  const subject = problem === 'name' ? 'A filter by name' : 'The search in attributes';
+  const whole = problem === 'name' && meant === undefined ? ', and “is” compares the whole name' : '';
   return (
-    <p class="soft" role="status">
-      {problem === 'attribute' ? (
-        <>
-          No user in the sample has the attribute “<bdi>{written}</bdi>”.
-          {suggestion && <> Did you mean {suggestion}?</>}
-        </>
-      ) : problem === 'type' ? (
-        <>
-          The attribute “<bdi>{written}</bdi>” is {type}.{suggestion && <> Did you mean {suggestion}?</>}
-        </>
-      ) : (
-        <>The search in attributes distinguishes accents{suggestion && <>: try {suggestion}</>}.</>
-      )}
+    <p class="soft">
+      {subject} distinguishes accents{whole}
+      {suggestion && <>: try {suggestion}</>}.{problem === 'name' && ' The search by name or email does not.'}
     </p>
   );
 }

@@ -2,7 +2,6 @@
  * The filter under the search: its chips, or its text as an expression. Loaded when there is a filter, or when somebody
  * starts one.
  */
-
 import type { RefObject } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { attributeKeyOf } from '../../src/fields.js';
@@ -19,6 +18,7 @@ import { chipText, chipTexts, labelOfField } from './filter-fields.js';
 import { chipAt, mistakeOf } from './filter-mistake.js';
 import { RareAttribute } from './rare-attribute.js';
 import { readChips, withChip } from './read-chips.js';
+import { isTextSearch, roomBeside, unsearchedPaths } from './text-search.js';
 import { createUserSampler, type UserSample } from './user-sample.js';
 
 export interface FilterBarProps {
@@ -45,22 +45,19 @@ type Editing =
 
 export function FilterBar({ directory, filter, queryError, isOutdated, opener, onFilter, onEmpty }: FilterBarProps) {
   const chips = readChips(filter);
-  const [readSample] = useState(() => createUserSampler(directory));
+  // The chip says how many of the sampled attributes it searches, and a mistake may be the name of one.
+  const needsSample = queryError !== undefined || chips?.some(isTextSearch) === true;
+  const { sample, load, readSample } = useSample(directory, needsSample);
+  const mistake = mistakeOf(queryError, filter, sample?.fields);
   const [prefersText, setPrefersText] = useState(false);
   const firstStep = (): Editing =>
     opener.columnId === '' ? { step: 'field' } : { step: 'column', columnId: opener.columnId };
   const [editing, setEditing] = useState<Editing | undefined>(opener.presses > 0 ? firstStep : undefined);
   const handledPresses = useRef(opener.presses);
-  const [sample, setSample] = useState<UserSample>();
-  const mistake = mistakeOf(queryError, filter, sample?.fields);
   const list = useRef<HTMLUListElement>(null);
   const isText = prefersText || chips === undefined;
   const chipButton = (at: number) => list.current?.querySelector<HTMLButtonElement>(`[data-chip="${at}"]`) ?? null;
 
-  const load = () => void readSample().then(setSample);
-  useEffect(() => {
-    if (mistake !== undefined) load();
-  }, [mistake === undefined]);
   useEffect(() => {
     if (opener.presses > 0) load();
     if (opener.presses === handledPresses.current) return;
@@ -108,6 +105,7 @@ export function FilterBar({ directory, filter, queryError, isOutdated, opener, o
       ) : (
         <ChipsLine
           chips={chips}
+          sample={sample}
           listRef={list}
           invalidAt={chipAt(chips, filter, mistake?.at)}
           openAt={editing?.step === 'chip' ? editing.at : undefined}
@@ -128,6 +126,7 @@ export function FilterBar({ directory, filter, queryError, isOutdated, opener, o
         anchor={anchorOf(editing)}
         sample={sample}
         directory={directory}
+        room={roomOf(editing, chips, filter)}
         onEdit={setEditing}
         onApply={apply}
         onAdvanced={() => {
@@ -140,18 +139,35 @@ export function FilterBar({ directory, filter, queryError, isOutdated, opener, o
   );
 }
 
+function useSample(directory: Directory, isNeeded: boolean) {
+  const [readSample] = useState(() => createUserSampler(directory));
+  const [sample, setSample] = useState<UserSample>();
+  const load = () => void readSample().then(setSample);
+  useEffect(() => {
+    if (isNeeded) load();
+  }, [isNeeded]);
+  return { sample, load, readSample };
+}
+
+/** The characters that the filter has for the chip that is edited. */
+function roomOf(editing: Editing | undefined, chips: readonly Chip[] | undefined, filter: string): number {
+  const at = editing?.step === 'chip' ? editing.at : 'new';
+  return roomBeside(at === 'new' || chips === undefined ? filter : writeChips(chips.toSpliced(at, 1)));
+}
+
 interface EditPopupProps {
   readonly editing: Editing | undefined;
   readonly anchor: HTMLButtonElement | null;
   readonly sample: UserSample | undefined;
   readonly directory: Directory;
+  readonly room: number;
   onEdit(editing: Editing): void;
   onApply(chip: Chip): void;
   onAdvanced(): void;
   onClose(): void;
 }
 
-function EditPopup({ editing, anchor, sample, directory, onEdit, onApply, onAdvanced, onClose }: EditPopupProps) {
+function EditPopup({ editing, anchor, sample, directory, room, onEdit, onApply, onAdvanced, onClose }: EditPopupProps) {
   if (editing === undefined) return null;
   const shared = { role: 'dialog', widthPx: 364, anchor, onClose } as const;
   if (editing.step === 'field') {
@@ -190,7 +206,7 @@ function EditPopup({ editing, anchor, sample, directory, onEdit, onApply, onAdva
   }
   return (
     <Popup key={`chip ${at}`} label={`Filter by ${labelOfField(draft.path)}`} {...shared}>
-      <ChipEditor start={draft} isNew={at === 'new'} sample={sample} onApply={onApply} onCancel={onClose} />
+      <ChipEditor start={draft} isNew={at === 'new'} sample={sample} room={room} onApply={onApply} onCancel={onClose} />
     </Popup>
   );
 }
@@ -206,6 +222,7 @@ function rareColumn(editing: Editing, sample: UserSample | undefined): FieldPath
 
 interface ChipsLineProps {
   readonly chips: readonly Chip[];
+  readonly sample: UserSample | undefined;
   readonly listRef: RefObject<HTMLUListElement | null>;
   readonly invalidAt: number;
   readonly openAt: number | 'new' | undefined;
@@ -215,7 +232,8 @@ interface ChipsLineProps {
   onAdvanced(): void;
 }
 
-function ChipsLine({ chips, listRef, invalidAt, openAt, onOpen, onRemove, onClear, onAdvanced }: ChipsLineProps) {
+function ChipsLine(props: ChipsLineProps) {
+  const { chips, sample, listRef, invalidAt, openAt, onOpen, onRemove, onClear, onAdvanced } = props;
   if (chips.length === 0) return null;
   return (
     <div class="chips-line">
@@ -225,6 +243,7 @@ function ChipsLine({ chips, listRef, invalidAt, openAt, onOpen, onRemove, onClea
             // A chip that is edited stays the same element, and keeps the focus.
             key={`chip ${at}`}
             chip={chip}
+            unsearched={isTextSearch(chip) ? unsearchedPaths(chip, sample?.fields ?? []).length : 0}
             at={at}
             isInvalid={at === invalidAt}
             isOpen={at === openAt}
@@ -245,6 +264,8 @@ function ChipsLine({ chips, listRef, invalidAt, openAt, onOpen, onRemove, onClea
 
 interface ChipButtonProps {
   readonly chip: Chip;
+  /** The number of sampled attributes that it does not search. */
+  readonly unsearched: number;
   readonly at: number;
   readonly isInvalid: boolean;
   readonly isOpen: boolean;
@@ -252,9 +273,9 @@ interface ChipButtonProps {
   onRemove(): void;
 }
 
-function ChipButton({ chip, at, isInvalid, isOpen, onOpen, onRemove }: ChipButtonProps) {
-  const { field, operator, values } = chipTexts(chip);
-  const text = chipText(chip);
+function ChipButton({ chip, unsearched, at, isInvalid, isOpen, onOpen, onRemove }: ChipButtonProps) {
+  const { field, operator, values } = chipTexts(chip, unsearched);
+  const text = chipText(chip, unsearched);
   return (
     <li class={`chip${isInvalid ? ' invalid' : ''}`}>
       <button

@@ -181,16 +181,21 @@ export function valueText(value: ChipValue): string {
 }
 
 /** The chip in words. */
-export function chipText(chip: Chip): string {
-  const { field, operator, values } = chipTexts(chip);
+export function chipText(chip: Chip, unsearched = 0): string {
+  const { field, operator, values } = chipTexts(chip, unsearched);
   return [field, operator, values].filter((part) => part !== '').join(' ');
 }
 
-/** The same in three parts: `Department`, `is one of`, `ops, sales`. */
-export function chipTexts(chip: Chip): { readonly field: string; readonly operator: string; readonly values: string } {
+/** The same in three parts: `Department`, `is one of`, `ops, sales`. `unsearched` attributes are known but not searched. */
+export function chipTexts(
+  chip: Chip,
+  unsearched = 0,
+): { readonly field: string; readonly operator: string; readonly values: string } {
   const { path, others = [], operator, values } = chip;
   const [first = '', second = ''] = values;
-  const field = others.length === 0 ? labelOfField(path) : `Any of ${formatCount(others.length + 1)} attributes`;
+  const searched = others.length + 1;
+  const known = unsearched === 0 ? '' : ` of ${formatCount(searched + unsearched)}`;
+  const field = searched === 1 ? labelOfField(path) : `Any of ${formatCount(searched)}${known} attributes`;
   const plain = operatorTexts[operator];
   const period = isDateOperator(operator) ? periodText(chip) : undefined;
   if (period !== undefined) return { field, operator: period[0], values: period[1] };

@@ -1,6 +1,6 @@
 /**
  * Why a filter may match nobody, from a sample of users: an attribute that none of them has, or one whose values have another
- * type, or a text in other accents.
+ * type, or attributes that a text is not searched in, or a text in other accents.
  */
 import type { User } from '../../generated/users/v1/user.js';
 import { quoted, stringValue, type Token, tokensOf } from '../text/cel-tokens.js';
@@ -9,20 +9,60 @@ import { similarKey } from '../users/attributes.js';
 import type { JsonValue } from '../users/user-fields.js';
 import { type Chip, type FieldPath, isAttribute, writeChips, writePath } from './filter-chips.js';
 import { readChips } from './read-chips.js';
+import { isTextSearch, roomBeside, searchedBy, searchIn, searchOfRest, unsearchedPaths } from './text-search.js';
 import { sampleOf } from './user-sample.js';
 
-export interface FilterHint {
-  readonly problem: 'attribute' | 'type' | 'accents';
-  /** The key, or the text. */
-  readonly written: string;
-  /** The type of the attribute, such as “a list”, if the filter compares it with another type. */
-  readonly type?: string;
-  /** The key or text that was probably meant, and the filter with it. */
-  readonly meant?: { readonly text: string; readonly filter: string } | undefined;
+export type FilterHint =
+  | {
+      readonly problem: 'attribute' | 'accents' | 'name';
+      /** The unknown key, or the text; empty if no other spelling is known. */
+      readonly written: string;
+      /** The key or text that was probably meant, and the filter with it. */
+      readonly meant?: { readonly text: string; readonly filter: string } | undefined;
+    }
+  | {
+      readonly problem: 'type';
+      /** The key of the attribute. */
+      readonly written: string;
+      /** The type of its values, such as “a list”, if the filter compares it with another type. */
+      readonly type: string;
+      /** The comparison that was probably meant, and the filter with it. */
+      readonly meant: { readonly text: string; readonly filter: string } | undefined;
+    }
+  | {
+      readonly problem: 'unsearched';
+      /** The attributes that the filter does not search. */
+      readonly paths: readonly FieldPath[];
+      /** The filter that searches them, or as many as there is room for. */
+      readonly rest: string;
+    };
+
+/** The first hint explains most. */
+export function filterHints(filter: string, users: readonly User[]): readonly FilterHint[] {
+  const wrong = unknownAttribute(filter, users) ?? otherType(filter, users);
+  if (wrong !== undefined) return [wrong];
+  const unsearched = unsearchedAttributes(filter, users);
+  const accents = otherAccents(filter, users);
+  if (unsearched === undefined) return accents === undefined ? [] : [accents];
+  // Accents are to blame only if everything was searched, or if somebody has the other spelling.
+  return accents !== undefined && 'meant' in accents ? [unsearched, accents] : [unsearched];
 }
 
-export function filterHint(filter: string, users: readonly User[]): FilterHint | undefined {
-  return unknownAttribute(filter, users) ?? otherType(filter, users) ?? otherAccents(filter, users);
+/** Whether the filter searches a text in the attributes of the sample. */
+export function hasTextSearch(filter: string): boolean {
+  return (readChips(filter) ?? []).some(isTextSearch);
+}
+
+function unsearchedAttributes(filter: string, users: readonly User[]): FilterHint | undefined {
+  const chips = readChips(filter) ?? [];
+  const at = chips.findIndex(isTextSearch);
+  const chip = chips[at];
+  if (chip === undefined) return undefined;
+  const { fields } = sampleOf(users);
+  const paths = unsearchedPaths(chip, fields);
+  if (paths.length === 0) return undefined;
+  const room = roomBeside(writeChips(chips.toSpliced(at, 1)));
+  return { problem: 'unsearched', paths, rest: writeChips(chips.with(at, searchOfRest(chip, fields, room))) };
 }
 
 /** A key in the text of a filter, after other keys. */
@@ -168,22 +208,24 @@ function distanceOf(a: string, b: string): number {
   return row[b.length] ?? 0;
 }
 
+const names = ['display_name', 'first_name', 'last_name'];
+const isName = ([name = '']: FieldPath) => names.includes(name);
+
 /** Unlike the search by name, a filter compares texts with their accents. */
 function otherAccents(filter: string, users: readonly User[]): FilterHint | undefined {
   const chips = readChips(filter) ?? [];
+  const problemOf = ({ path }: Chip) => (isName(path) ? 'name' : 'accents');
+  const isSearch = ({ operator, path }: Chip) => operator === 'contains' && (isAttribute(path) || isName(path));
   for (const [at, chip] of chips.entries()) {
     const written = String(chip.values[0] ?? '');
-    if (chip.operator !== 'contains' || !isAttribute(chip.path)) continue;
-    const text = spellingIn(textsOf(chip, users), written);
+    const text = isSearch(chip) ? spellingIn(textsOf(chip, users), written) : undefined;
     if (text === undefined) continue;
-    return {
-      problem: 'accents',
-      written,
-      meant: { text, filter: writeChips(chips.with(at, { ...chip, values: [text] })) },
-    };
+    const room = roomBeside(writeChips(chips.toSpliced(at, 1)));
+    const meant = searchIn({ ...chip, values: [text] }, searchedBy(chip), room);
+    return { problem: problemOf(chip), written, meant: { text, filter: writeChips(chips.with(at, meant)) } };
   }
-  const isSearch = chips.some(({ operator, path }) => operator === 'contains' && isAttribute(path));
-  return isSearch ? { problem: 'accents', written: '' } : undefined;
+  const first = chips.find((chip) => isSearch(chip) || (isName(chip.path) && chip.operator === 'is'));
+  return first && { problem: problemOf(first), written: '' };
 }
 
 function textsOf({ path, others = [] }: Chip, users: readonly User[]): string[] {

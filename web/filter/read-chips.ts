@@ -2,7 +2,6 @@
  * Reads the chips back from the text of a filter. Accepts exactly the shapes that filter-chips.ts writes, with any white
  * space, quotes and parentheses, so a chip never means anything else than the text.
  */
-
 import { relativeDayOf } from '../text/relative-days.js';
 import { type CelNode, parseCel } from './cel-syntax.js';
 import {

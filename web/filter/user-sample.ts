@@ -19,6 +19,8 @@ export interface SampledValue {
 export interface SampledField extends FilterFieldInfo {
   /** The number of sampled users that have the field. */
   readonly count: number;
+  /** Whether some sampled user has a text in it, or a list with a text. */
+  readonly hasTexts: boolean;
   /** The most frequent first. */
   readonly values: readonly SampledValue[];
 }
@@ -41,13 +43,14 @@ export function sharesText({ size }: UserSample): string {
   return `Shares in a sample of ${formatCount(size)} users`;
 }
 
-/** As many as the server compares quickly: each is compared in up to five spellings. */
-const searchedMax = 6;
+/** The attributes in which a text is searched: the most frequent first, and days last, because few look for them. */
+export function searchedFields(fields: readonly SampledField[]): readonly SampledField[] {
+  const searched = fields.filter(({ path, hasTexts }) => isAttribute(path) && hasTexts);
+  return searched.toSorted((a, b) => Number(a.kind === 'date') - Number(b.kind === 'date'));
+}
 
-/** The attributes in which a text is searched: those with texts that most users have. */
 export function searchedPaths(fields: readonly SampledField[]): readonly FieldPath[] {
-  const searched = fields.filter(({ path, kind }) => isAttribute(path) && (kind === 'text' || kind === 'list'));
-  return searched.slice(0, searchedMax).map(({ path }) => path);
+  return searchedFields(fields).map(({ path }) => path);
 }
 
 const noSample: UserSample = { size: 0, fields: [] };
@@ -55,8 +58,8 @@ const noSample: UserSample = { size: 0, fields: [] };
 /** Values in memory for each field, and the length of a text that is worth suggesting. */
 const valuesMax = 200;
 const charactersMax = 80;
-/** The levels of keys in nested attributes. */
-const levelsMax = 3;
+/** The levels of keys in nested attributes, as many as the server allows. */
+const levelsMax = 32;
 
 /** Returns a function that reads the sample, or returns a recent one. It is empty if the call fails. */
 export function createUserSampler(directory: Directory): () => Promise<UserSample> {
@@ -78,6 +81,7 @@ export function createUserSampler(directory: Directory): () => Promise<UserSampl
 interface Tally {
   readonly path: FieldPath;
   count: number;
+  hasTexts: boolean;
   readonly kinds: Map<FieldKind, number>;
   readonly values: Map<ChipValue, number>;
 }
@@ -86,11 +90,12 @@ export function sampleOf(users: readonly User[]): UserSample {
   const tallies = new Map<string, Tally>();
   const add = (path: FieldPath, kind: FieldKind, values: Iterable<ChipValue>) => {
     const key = JSON.stringify(path);
-    const tally = tallies.get(key) ?? { path, count: 0, kinds: new Map(), values: new Map() };
+    const tally = tallies.get(key) ?? { path, count: 0, hasTexts: false, kinds: new Map(), values: new Map() };
     tallies.set(key, tally);
     tally.count++;
     tally.kinds.set(kind, (tally.kinds.get(kind) ?? 0) + 1);
     for (const value of new Set(values)) {
+      tally.hasTexts ||= typeof value === 'string';
       const isShort = typeof value !== 'string' || (value.trim() !== '' && value.length <= charactersMax);
       const count = tally.values.get(value) ?? 0;
       if (isShort && (count > 0 || tally.values.size < valuesMax)) tally.values.set(value, count + 1);
@@ -124,10 +129,10 @@ function kindOfValue(value: ChipValue): FieldKind {
   return /^\d{4}-\d\d-\d\d(?:$|T)/.test(value) ? 'date' : 'text';
 }
 
-function fieldOf({ path, count, kinds, values }: Tally): SampledField {
+function fieldOf({ path, count, hasTexts, kinds, values }: Tally): SampledField {
   const [[kind] = ['text']] = [...kinds].sort(([, a], [, b]) => b - a);
   const sorted = [...values].map(([value, count]) => ({ value, count })).sort((a, b) => b.count - a.count);
-  return { path, kind: kind as FieldKind, count, values: sorted };
+  return { path, kind: kind as FieldKind, count, hasTexts, values: sorted };
 }
 
 function byCount(a: SampledField, b: SampledField): number {

@@ -83,7 +83,7 @@ export function withKnownKeys(columns: readonly Column[], known: KnownAttributes
 
 /** The types that are not text, with a name, an example of a cell, and how to write a value. */
 const otherTypes = {
-  number: { name: 'a number', example: '3', advice: 'Write numbers as 3 or 1234.5.' },
+  number: { name: 'a number', example: '3', advice: 'Write all numbers of a column in the same way, such as 1234.5.' },
   boolean: { name: '“Yes” or “No”', example: 'yes', advice: 'Write yes or no.' },
   date: { name: 'a date', example: '2026-02-28', advice: 'Write dates as 2026-02-28.' },
   list: { name: 'a list', example: '["first","second"]', advice: 'Write lists as ["first","second"].' },

@@ -56,7 +56,9 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
   });
   const saved = (change: Partial<ReportStep>) => {
     discard.cancel();
-    if (step.kind === 'report') steps.setStep({ ...step, ...change });
+    const report = step.kind === 'report' ? step.report : undefined;
+    // A download may take long. Meanwhile, the user may have corrected rows, or sent them.
+    steps.setStep((now) => (now.kind === 'report' && now.report === report ? { ...now, ...change } : now));
   };
 
   const problem = step.kind === 'preview' ? validatePreview(step.preview, onTaken) : undefined;

@@ -143,7 +143,7 @@ function useRuns({ directory, onTaken, onImported }: ImportOptions, setStep: (st
     source: ImportFile,
     before: BatchState,
     begin: (options: ImportRunOptions) => Promise<ImportReport>,
-    { corrections, isUnsaved }: CorrectionState = noCorrections,
+    { corrections, isUnsaved, isRestSaved }: CorrectionState = noCorrections,
   ) {
     const controller = new AbortController();
     setStopping(controller);
@@ -160,6 +160,8 @@ function useRuns({ directory, onTaken, onImported }: ImportOptions, setStep: (st
       report,
       corrections: left,
       isUnsaved: isUnsaved && left.size > 0,
+      // The rows that are still not sent are in the same file.
+      isRestSaved,
     });
     if (report.created + report.updated > 0) onImported(report.newest ?? (await newestTime(directory)));
   }

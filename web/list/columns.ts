@@ -1,5 +1,4 @@
 /** The columns of the list: which there are, what a cell shows, how wide a column is, and how it is sorted. */
-
 import type { User } from '../../generated/users/v1/user.js';
 import type { OrderField } from '../../src/fields.js';
 import { attributeKeyOf, attributePath } from '../../src/fields.js';
@@ -71,6 +70,18 @@ export function columnOf(id: string): Column | undefined {
   };
   columnsById.set(id, column);
   return column;
+}
+
+const columnsMax = 100;
+
+/**
+ * Reads the ids of columns from an address or from the browser's storage. Drops unknown ones, and adds the name. Returns
+ * undefined if none is known.
+ */
+export function readColumnIds(ids: readonly unknown[]): readonly string[] | undefined {
+  const known = ids.filter((id) => typeof id === 'string').filter((id) => columnOf(id) !== undefined);
+  const start = known.includes('name') ? [] : ['name'];
+  return known.length === 0 ? undefined : [...new Set([...start, ...known])].slice(0, columnsMax);
 }
 
 function textColumn(id: string, label: string, textOf: (user: User) => string): Column {

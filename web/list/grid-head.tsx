@@ -125,7 +125,9 @@ function SelectAll({ selection, total }: { selection: Selection; total: number |
   // Also if each user was selected alone.
   const isWhole =
     !selection.isEmpty &&
-    (total === undefined ? selection.isAll && selection.excluded.size === 0 : selection.count(total) === total);
+    (total === undefined
+      ? selection.isAll && selection.excluded.size === 0
+      : selection.count(total) === total && selection.earlier.size === 0);
   return (
     <label class="check">
       <input

@@ -1,5 +1,4 @@
 /** One row of the grid: a user, or a placeholder while the user is loading. On a phone it looks like a card. */
-
 import type { ComponentChild } from 'preact';
 import { useMemo } from 'preact/hooks';
 import type { User } from '../../generated/users/v1/user.js';
@@ -140,7 +139,11 @@ function SelectCell({ user, isSelected, onSelect }: SelectCellProps) {
           tabIndex={-1}
           aria-label={`Select ${user.displayName}`}
           checked={isSelected}
-          onClick={(event) => onSelect(event.shiftKey)}
+          onClick={(event) => {
+            onSelect(event.shiftKey);
+            // The keys continue from this row. Safari would leave the focus where it was.
+            event.currentTarget.closest<HTMLElement>('[data-row]')?.focus({ preventScroll: true });
+          }}
         />
       </label>
     </div>

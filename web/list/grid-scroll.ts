@@ -4,7 +4,7 @@ import { useEffect, useLayoutEffect, useReducer, useRef, useState } from 'preact
 import { listCover } from '../ui/cover.js';
 import { useStore } from '../ui/use-store.js';
 import { createScrollMap, type ScrollMap } from './scroll-map.js';
-import { rememberedRow, rememberRow } from './scroll-memory.js';
+import { type RememberedRow, rememberedRow, rememberRow } from './scroll-memory.js';
 import type { UserList } from './user-list.js';
 
 /** The number of placeholder rows at the end while nobody knows how many rows follow. */
@@ -112,23 +112,26 @@ interface View {
 }
 
 /** Scrolls a new result to the row that was in view when the person left it, or to its top. Returns what does so. */
-function useMemory({ list, rowPx, first, scrollTo }: View): () => void {
+function useMemory({ list, rowPx, topPx, first, scrollTo }: View): () => void {
   /** The row to scroll to as soon as it exists. */
-  const goal = useRef<number>(undefined);
+  const goal = useRef<RememberedRow>(undefined);
   useLayoutEffect(() => {
-    if (goal.current === undefined || goal.current >= list.rows) return;
-    scrollTo(goal.current * rowPx);
+    if (goal.current === undefined || goal.current.row >= list.rows) return;
+    scrollTo(goal.current.row * rowPx + goal.current.abovePx);
     goal.current = undefined;
   });
   const id = list.userAt(first)?.id;
   useEffect(() => {
     if (goal.current !== undefined || id === undefined) return;
-    const timer = setTimeout(() => rememberRow(list.query, { row: first, id }), rememberAfterMs);
+    const timer = setTimeout(
+      () => rememberRow(list.query, { row: first, abovePx: topPx - first * rowPx, id }),
+      rememberAfterMs,
+    );
     return () => clearTimeout(timer);
-  }, [list, list.generation, first, id]);
+  }, [list, list.generation, topPx, first, id]);
   return () => {
     const remembered = rememberedRow(list.query);
-    goal.current = remembered?.row;
+    goal.current = remembered;
     scrollTo(0);
     if (remembered === undefined) return;
     void list.restore(remembered.row, remembered.id).then((isFound) => {

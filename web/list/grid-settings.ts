@@ -1,5 +1,5 @@
 /** How the person wants to see the list: its columns, their widths, and the density. The browser stores it. */
-import type { ColumnWidths } from './columns.js';
+import { type ColumnWidths, readColumnIds } from './columns.js';
 
 export const densities = { comfortable: 'Comfortable', compact: 'Compact' } as const;
 export type Density = keyof typeof densities;
@@ -22,7 +22,6 @@ export interface GridSettings {
 }
 
 const key = 'roster-grid';
-const columnsMax = 100;
 export const widthPxMin = 64;
 export const widthPxMax = 900;
 
@@ -64,7 +63,7 @@ function lookOf(stored: unknown): GridLook {
   if (typeof stored !== 'object' || stored === null) return start;
   const { columns, widths, contentWidths, density }: Partial<Record<keyof GridLook, unknown>> = stored;
   return {
-    columns: Array.isArray(columns) ? columns.filter((id) => typeof id === 'string').slice(0, columnsMax) : undefined,
+    columns: Array.isArray(columns) ? readColumnIds(columns) : undefined,
     widths: widthsOf(widths),
     contentWidths: widthsOf(contentWidths),
     density: density === 'compact' ? 'compact' : 'comfortable',

@@ -1,5 +1,4 @@
 /** Shows, instead of rows, that the list loads, that it is empty, or why it cannot be shown. */
-
 import { type ListQuery, selectsAll } from '../address/list-query.js';
 import type { Go } from '../address/route.js';
 import type { CallError } from '../calls/call-error.js';

@@ -140,7 +140,7 @@ export function ListView(props: ListViewProps) {
             focusRef={focusGrid}
           />
         )}
-        <SelectionBar selection={selection} total={total}>
+        <SelectionBar list={list} selection={selection} total={total}>
           {bulk.buttons}
         </SelectionBar>
         {bulk.dialog}

@@ -19,8 +19,12 @@ export interface MatchCheckOptions {
   onNoMatch(ids: readonly string[]): void;
 }
 
-/** More ids may exceed the length of a filter. Rows of other users stay as they are. */
-const idsMax = 20;
+/** More ids may exceed the 2048 characters of a filter. Rows of other users stay as they are. */
+function idsMax(filter: string): number {
+  const idCharacters = 40;
+  // With room for the rest of the condition, and for days that move, which are longer when they are sent.
+  return Math.max(1, Math.min(20, Math.floor((1984 - filter.length) / idCharacters)));
+}
 const soonMs = 1_000;
 
 export function createMatchCheck({ directory, queryNow, onMatch, onNoMatch }: MatchCheckOptions): MatchCheck {
@@ -37,7 +41,7 @@ export function createMatchCheck({ directory, queryNow, onMatch, onNoMatch }: Ma
     const ofIds = `id in [${ids.map((id) => JSON.stringify(id)).join(', ')}]`;
     const both = filter === '' ? ofIds : `${ofIds} && (${filter})`;
     try {
-      const { users } = await directory.listUsers({ query, filter: both, pageSize: idsMax }, { signal });
+      const { users } = await directory.listUsers({ query, filter: both, pageSize: ids.length }, { signal });
       if (signal.aborted) return;
       const found = new Set(users.map(({ id }) => id));
       onMatch(users);
@@ -50,7 +54,7 @@ export function createMatchCheck({ directory, queryNow, onMatch, onNoMatch }: Ma
   }
 
   function add(id: string, waitMs: number): void {
-    if (selectsAll(queryNow()) || (pending.size >= idsMax && !pending.has(id))) return;
+    if (selectsAll(queryNow()) || (pending.size >= idsMax(queryNow().filter) && !pending.has(id))) return;
     pending.add(id);
     if (waitMs === 0) {
       clearTimeout(timer);

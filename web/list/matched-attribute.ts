@@ -1,5 +1,4 @@
 /** Finds the attribute because of which a user matches the filter, if no column of the list shows it. */
-
 import type { User } from '../../generated/users/v1/user.js';
 import { attributePath } from '../../src/fields.js';
 import { type Chip, type FieldPath, isAttribute, spellingsOf } from '../filter/filter-chips.js';

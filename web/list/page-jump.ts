@@ -1,5 +1,4 @@
 /** Jumps into the middle of a gap of the list, where no page token leads. */
-
 import type { ListQuery } from '../address/list-query.js';
 import type { UserReader } from '../calls/directory.js';
 import { seek } from './seek.js';

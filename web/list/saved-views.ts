@@ -3,6 +3,7 @@
  * the browser's storage, for each caller separately, because a filter may contain personal data.
  */
 import type { Route } from '../address/route.js';
+import { readColumnIds } from './columns.js';
 
 export interface SavedView {
   readonly name: string;
@@ -130,10 +131,9 @@ export function writeColumns(ids: readonly string[] | undefined): string {
   return (ids ?? []).map((id) => id.replaceAll('%', '%25').replaceAll(',', '%2C')).join(',');
 }
 
-/** Returns undefined for an empty text: the page chooses the columns. */
+/** Returns undefined if the page chooses the columns, because the text is empty or has only unknown ones. */
 export function readColumns(text: string): readonly string[] | undefined {
-  if (text === '') return undefined;
-  return text.split(',').map((id) => id.replaceAll('%2C', ',').replaceAll('%25', '%'));
+  return readColumnIds(text.split(',').map((id) => id.replaceAll('%2C', ',').replaceAll('%25', '%')));
 }
 
 /** The part of the route that a view is. */

@@ -6,11 +6,13 @@ import { isSameQuery, type ListQuery } from '../address/list-query.js';
 
 export interface RememberedRow {
   readonly row: number;
+  /** How much of the row is above the view. Without it, the list's last row would be below the view after a reload. */
+  readonly abovePx: number;
   readonly id: string;
 }
 
-export function rememberRow({ query, filter, orderBy }: ListQuery, { row, id }: RememberedRow): void {
-  const top = { row, id, query, filter, orderBy };
+export function rememberRow({ query, filter, orderBy }: ListQuery, { row, abovePx, id }: RememberedRow): void {
+  const top = { row, abovePx, id, query, filter, orderBy };
   try {
     history.replaceState({ ...history.state, top }, '');
   } catch {
@@ -18,8 +20,8 @@ export function rememberRow({ query, filter, orderBy }: ListQuery, { row, id }: 
   }
 }
 
-/** Returns undefined if the entry belongs to another list, or if the list was at its beginning. */
+/** Returns undefined if the entry belongs to another list or an older page, or if the list was at its beginning. */
 export function rememberedRow(list: ListQuery): RememberedRow | undefined {
   const { top } = (history.state ?? {}) as { top?: RememberedRow & ListQuery };
-  return top !== undefined && top.row > 0 && isSameQuery(list, top) ? top : undefined;
+  return top !== undefined && top.row + top.abovePx > 0 && isSameQuery(list, top) ? top : undefined;
 }

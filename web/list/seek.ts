@@ -2,7 +2,6 @@
  * Finds a user far away in the list. The server has no pages by number, so this guesses a key between two known ones,
  * counts the users after it, and guesses again.
  */
-
 import type { ListQuery } from '../address/list-query.js';
 import type { UserReader } from '../calls/directory.js';
 import {

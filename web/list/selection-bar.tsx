@@ -5,8 +5,10 @@ import { formatCount } from '../text/format.js';
 import { useListCover } from '../ui/cover.js';
 import { useStore } from '../ui/use-store.js';
 import type { Selection } from '../users/selection.js';
+import type { UserList } from './user-list.js';
 
 export interface SelectionBarProps {
+  readonly list: UserList;
   readonly selection: Selection;
   /** The number of users that match; undefined if it is not known. */
   readonly total: number | undefined;
@@ -14,19 +16,22 @@ export interface SelectionBarProps {
   readonly children?: ComponentChildren;
 }
 
-export function SelectionBar({ selection, total, children }: SelectionBarProps) {
+export function SelectionBar({ list, selection, total, children }: SelectionBarProps) {
   useStore(selection);
-  const count = selection.count(total);
-  const canSelectAll = !selection.isAll && (total === undefined || total > selection.ids.size);
+  const { ids, isAll, earlier } = selection;
+  const canSelectAll = !isAll && (total === undefined || total > ids.size || (total > 0 && earlier.size > 0));
+  // Actions change these users too, although their rows are not here.
+  const elsewhere = [...earlier].filter((id) => list.rowOf(id) < 0).length;
+  const text = `${countText(selection, total)} selected${elsewhere > 0 ? `, ${formatCount(elsewhere)} from another search` : ''}`;
   return (
     <>
       <p class="visually-hidden" role="status">
-        {selection.isEmpty ? '' : `${countText(selection, count)} selected`}
+        {selection.isEmpty ? '' : text}
       </p>
       {!selection.isEmpty && (
         <Bar>
           <strong class="numeric" aria-hidden="true">
-            {countText(selection, count)} selected
+            {text}
           </strong>
           {canSelectAll && (
             <button type="button" class="button quiet small" onClick={() => selection.selectAll()}>
@@ -59,7 +64,9 @@ function Bar({ children }: { children: ComponentChildren }) {
   );
 }
 
-function countText({ isAll, excluded }: Selection, count: number | undefined): string {
+function countText(selection: Selection, total: number | undefined): string {
+  const { isAll, excluded } = selection;
+  const count = selection.count(total);
   if (count !== undefined) return isAll && excluded.size === 0 ? `All ${formatCount(count)}` : formatCount(count);
   return excluded.size === 0 ? 'All that match' : `All that match except ${formatCount(excluded.size)}`;
 }

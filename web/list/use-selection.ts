@@ -1,4 +1,4 @@
-/** The selection of the list. Ends with the search and the filter, because "all that match" would mean other users. */
+/** The selection of the list. Knows when the search or the filter changes, and which users were deleted. */
 import { useEffect, useLayoutEffect, useState } from 'preact/hooks';
 import type { Route } from '../address/route.js';
 import { changeTypes } from '../calls/change-types.js';
@@ -7,7 +7,7 @@ import type { ChangeListeners } from './open-user.js';
 
 export function useSelection({ query, filter }: Route, changeListeners: ChangeListeners): Selection {
   const [selection] = useState(createSelection);
-  useLayoutEffect(() => selection.clear(), [query, filter, selection]);
+  useLayoutEffect(() => selection.leaveQuery(), [query, filter, selection]);
   useEffect(() => {
     const forget: Parameters<ChangeListeners['add']>[0] = (changes) => {
       const deleted = changes.filter(({ type }) => type === changeTypes.deleted);

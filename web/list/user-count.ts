@@ -2,7 +2,6 @@
  * The number of users that match the list's query. A separate call counts them, because the server must read all
  * matches to do so.
  */
-
 import type { ListQuery } from '../address/list-query.js';
 import { isAborted } from '../calls/call-error.js';
 import type { Directory } from '../calls/directory.js';

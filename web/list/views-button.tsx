@@ -4,21 +4,13 @@ import { allPeople, type Go, type Route } from '../address/route.js';
 import type { Session } from '../calls/session.js';
 import { type Command, useCommands } from '../commands/commands.js';
 import { ChevronIcon, UsersIcon } from '../ui/icons.js';
-import { lazy, PendingButton, PendingText } from '../ui/lazy.js';
+import { lazyPopup } from '../ui/lazy.js';
 import { PopupButton } from '../ui/popup.js';
 import { useStore } from '../ui/use-store.js';
 import type { GridSettings } from './grid-settings.js';
 import { createSavedViews, isSameView, readColumns, type SavedView, viewRoute, writeColumns } from './saved-views.js';
 
-const ViewsPanel = lazy(
-  async () => (await import('./views-panel.js')).ViewsPanel,
-  ({ failure, retry }) => (
-    <>
-      <PendingText failure={failure} />
-      {failure !== undefined && <PendingButton failure={failure} retry={retry} />}
-    </>
-  ),
-);
+const ViewsPanel = lazyPopup(async () => (await import('./views-panel.js')).ViewsPanel);
 
 export interface ViewsButtonProps {
   readonly session: Session;

@@ -1,4 +1,4 @@
-/** A text that breaks between its words if it can. Its copy is the same text. */
+/** Texts that break between their words if they can. A copy from the page contains the text without the breaks. */
 import { Fragment } from 'preact';
 
 /** A text without spaces, such as a key or an email. */

@@ -1,4 +1,4 @@
-/** Text files that the page builds, which the browser can keep on disk, and saving them. */
+/** Builds text files that the browser can keep on disk, and downloads them. */
 
 // Browsers keep large blobs on disk, but strings in memory.
 const partLengthMax = 1_000_000;

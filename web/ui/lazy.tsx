@@ -2,7 +2,8 @@
  * Components whose code the page loads when it first shows them. Until then they show that they are loading. If the code
  * cannot be loaded, they say why and offer to try again or to reload the page.
  *
- * Use `lazyDialog` for a dialog, `lazyPanel` for a panel and `lazyView` for a part of the page. `lazy` is for other shapes.
+ * Use `lazyDialog` for a dialog, `lazyPanel` for a panel, `lazyPopup` for the content of a popup, and `lazyView` for a part of
+ * the page. `lazy` is for other shapes.
  */
 import type { ComponentChildren, FunctionComponent } from 'preact';
 import { useLayoutEffect, useState } from 'preact/hooks';
@@ -104,6 +105,16 @@ export function lazyPanel<Props extends { onClose(): void }>(title: string, load
     >
       <PendingText failure={failure} />
     </Panel>
+  ));
+}
+
+/** The content of a popup. */
+export function lazyPopup<Props extends object>(load: Loader<Props>): Lazy<Props> {
+  return lazy(load, ({ failure, retry }) => (
+    <>
+      <PendingText failure={failure} />
+      {failure !== undefined && <PendingButton failure={failure} retry={retry} />}
+    </>
   ));
 }
 

@@ -55,7 +55,10 @@ export function OptionField(props: OptionFieldProps) {
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.isComposing || event.ctrlKey || event.metaKey) return;
     const option = options[at];
-    if (event.key === 'ArrowDown') setMoved(at + 1 < options.length ? at + 1 : 0);
+    // The first arrow takes the suggestion, so that a space then selects it instead of belonging to the text.
+    const takesSuggestion = isMultiple && moved === undefined && option !== undefined;
+    if (event.key === 'ArrowDown' && takesSuggestion) setMoved(at);
+    else if (event.key === 'ArrowDown') setMoved(at + 1 < options.length ? at + 1 : 0);
     else if (event.key === 'ArrowUp') setMoved(at > 0 ? at - 1 : options.length - 1);
     else if (event.key === 'Enter' && option !== undefined) props.onChoose(option.key, 'enter');
     else if (event.key === 'Enter') props.onEnter?.();
@@ -98,6 +101,7 @@ export function OptionField(props: OptionFieldProps) {
             option={option}
             isMultiple={isMultiple}
             isActive={index === at}
+            isMoved={moved !== undefined}
             heading={option.group === options[index - 1]?.group ? undefined : option.group}
             onChoose={() => props.onChoose(option.key, isMultiple ? 'toggle' : 'enter')}
           />
@@ -113,11 +117,13 @@ interface OptionRowProps {
   readonly option: Option;
   readonly isMultiple: boolean;
   readonly isActive: boolean;
+  /** Whether an arrow key has chosen the active option. */
+  readonly isMoved?: boolean;
   readonly heading: string | undefined;
   onChoose(): void;
 }
 
-export function OptionRow({ id, option, isMultiple, isActive, heading, onChoose }: OptionRowProps) {
+export function OptionRow({ id, option, isMultiple, isActive, isMoved = false, heading, onChoose }: OptionRowProps) {
   return (
     <>
       {heading !== undefined && (
@@ -130,7 +136,7 @@ export function OptionRow({ id, option, isMultiple, isActive, heading, onChoose 
         class="option"
         role="option"
         aria-selected={isMultiple ? option.isSelected === true : isActive}
-        data-active={isActive ? '' : undefined}
+        data-active={isActive ? (isMoved ? 'moved' : '') : undefined}
         // The field keeps the focus.
         onPointerDown={(event) => event.preventDefault()}
         onClick={onChoose}

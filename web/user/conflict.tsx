@@ -1,7 +1,6 @@
 /**
  * Merges two versions of a user. The user chooses for each field that both versions changed, and sees them side by side.
  */
-
 import { Fragment } from 'preact';
 import { useId } from 'preact/hooks';
 import { attributeKeyOf } from '../../src/fields.js';

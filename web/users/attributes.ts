@@ -30,7 +30,7 @@ export interface AttributeRow {
   readonly isNew?: true;
   /** The row of a usual attribute in the form of a new user. Its key stays, and without a value it is not stored. */
   readonly isOffered?: true;
-  /** A part of the day was typed, which the browser reports as an empty text. */
+  /** Only a part of the date was typed. The browser reports that as an empty text. */
   readonly isIncomplete?: boolean;
   /** The user has chosen the type. Otherwise it may follow the key. */
   readonly isTypeChosen?: true;

@@ -7,6 +7,8 @@ export interface Selection {
   readonly isAll: boolean;
   /** Empty unless `isAll`. */
   readonly excluded: ReadonlySet<string>;
+  /** The selected users that were selected before the last change of the query. Empty if `isAll`. */
+  readonly earlier: ReadonlySet<string>;
   readonly isEmpty: boolean;
   has(id: string): boolean;
   /** The number of selected users, or undefined if `total`, the number of users that match, is needed but unknown. */
@@ -16,6 +18,8 @@ export interface Selection {
   toggleRange(ids: Iterable<string>, isSelected: boolean): void;
   selectAll(): void;
   clear(): void;
+  /** Call this if the query changes. Keeps single users, but not "all that match", which would mean other users. */
+  leaveQuery(): void;
   /** Call this after users were deleted. */
   forget(ids: Iterable<string>): void;
   /** Returns a function that ends the subscription. */
@@ -27,6 +31,7 @@ export function createSelection(): Selection {
   /** Those whose state differs from `isAll`. */
   let different = new Set<string>();
   const none: ReadonlySet<string> = new Set();
+  let earlier = none;
   const listeners = new Set<() => void>();
 
   const changed = () => {
@@ -36,6 +41,7 @@ export function createSelection(): Selection {
     if (isAll === all && different.size === 0) return;
     isAll = all;
     different = new Set();
+    earlier = none;
     changed();
   };
   /** Replaces the set, so that a reader can keep the previous one. */
@@ -46,6 +52,7 @@ export function createSelection(): Selection {
       else next.delete(id);
     }
     different = next;
+    earlier = new Set([...earlier].filter((id) => next.has(id)));
     changed();
   };
 
@@ -59,6 +66,9 @@ export function createSelection(): Selection {
     get excluded() {
       return isAll ? different : none;
     },
+    get earlier() {
+      return earlier;
+    },
     get isEmpty() {
       return !isAll && different.size === 0;
     },
@@ -71,6 +81,11 @@ export function createSelection(): Selection {
     toggleRange: (ids, isSelected) => write(ids, () => isSelected !== isAll),
     selectAll: () => restart(true),
     clear: () => restart(false),
+    leaveQuery() {
+      if (isAll) return restart(false);
+      earlier = different;
+      if (earlier.size > 0) changed();
+    },
     forget(ids) {
       const known = [...ids].filter((id) => different.has(id));
       if (known.length > 0) write(known, () => false);

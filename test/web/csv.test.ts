@@ -211,7 +211,9 @@ describe('the written file', () => {
         const text = file.header.replace('\ufeff', '') + file.format([user]);
         const attributes = team === '' ? undefined : { team };
         const { rows } = await readHere(text + ['last', "'=2", '\n'].join(delimiter), 100);
-        const isBlank = `${name}${team}`.trim() === '';
+        // An apostrophe makes the row visible.
+        const isQuoted = format === 'excel' && /^[\t\r]/.test(team);
+        const isBlank = `${name}${team}`.trim() === '' && !isQuoted;
         expect(rows).toMatchObject([
           ...(isBlank
             ? []

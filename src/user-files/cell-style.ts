@@ -20,6 +20,7 @@ export const unknownStyle: CellStyle = { number: 'number', dates: bothOrders };
 
 export function createCellStyle() {
   let [hasComma, hasPoint, isDayFirst, isMonthFirst, isUnclear] = [false, false, false, false, false];
+  let hasUnclearComma = false;
   return {
     add(cell: string): void {
       if (!/^\s*-?\d/.test(cell)) return;
@@ -28,14 +29,17 @@ export function createCellStyle() {
       const isPoint = pointForm.test(text);
       hasComma ||= isComma && !isPoint;
       hasPoint ||= isPoint && !isComma;
+      hasUnclearComma ||= isComma && isPoint && text.includes(',');
       const [, first, , second] = numericDate.exec(text)?.map(Number) ?? [];
       if (first === undefined || second === undefined || first === second) return;
       if (first <= 12 && second <= 12) isUnclear = true;
       else if (second <= 12) isDayFirst = true;
       else if (first <= 12) isMonthFirst = true;
     },
-    result(): CellStyle {
-      const number = hasComma === hasPoint ? 'number' : hasComma ? 'commaNumber' : 'pointNumber';
+    /** Semicolons separate cells in languages with a decimal comma. So they decide about 1,234, which is no number in JSON. */
+    result(delimiter: string): CellStyle {
+      const isComma = hasComma || (!hasPoint && hasUnclearComma && delimiter === ';');
+      const number = isComma === hasPoint ? 'number' : isComma ? 'commaNumber' : 'pointNumber';
       const isOpen = isDayFirst === isMonthFirst && (isDayFirst || isUnclear);
       return { number, dates: isOpen ? bothOrders : [isMonthFirst ? 'monthFirstDate' : 'dayFirstDate'] };
     },

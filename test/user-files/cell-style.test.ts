@@ -2,10 +2,10 @@
 import { expect, it } from 'vitest';
 import { createCellStyle } from '../../src/user-files/cell-style.js';
 
-function styleOf(cells: readonly string[]) {
+function styleOf(cells: readonly string[], delimiter = ',') {
   const style = createCellStyle();
   for (const cell of cells) style.add(cell);
-  return style.result();
+  return style.result(delimiter);
 }
 
 it.each([
@@ -24,6 +24,13 @@ it.each([
   ['number', ['12,5', '7.50', '1.234']],
 ] as const)('numbers are of the type %s if the cells are %j', (type, cells) => {
   expect(styleOf(cells).number).toBe(type);
+});
+
+it('a comma in a number of a file with semicolons is a decimal comma', () => {
+  expect(styleOf(['1,234', '5'], ';').number).toBe('commaNumber');
+  expect(styleOf(['1.234'], ';').number).toBe('number');
+  expect(styleOf(['1,234.5', '1,234'], ';').number).toBe('pointNumber');
+  expect(styleOf(['1,234', '12,5', '7.50'], ';').number).toBe('number');
 });
 
 it.each([

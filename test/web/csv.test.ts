@@ -227,6 +227,15 @@ describe('the written file', () => {
     expect(createExportFile(format, columns, delimiter).format([odd])).toBe([name, team, '\n'].join(delimiter));
   });
 
+  it('for Excel has numbers as Excel reads them, which are never formulas', () => {
+    const columns = ['attributes.n', 'attributes.list'];
+    const cellsOf = (n: number, delimiter: string) =>
+      createExportFile('excel', columns, delimiter).format([User.fromPartial({ attributes: { n, list: [1.5] } })]);
+    expect(cellsOf(-1.5, ';')).toBe('"-1,5";[1.5]\n');
+    expect(cellsOf(-1.5, ',')).toBe('-1.5,[1.5]\n');
+    expect(cellsOf(1e21, ';')).toBe('1e+21;[1.5]\n');
+  });
+
   it('of rejected rows starts with the columns of the error, only once', () => {
     const csv = createRejectedCsv(['error_field', 'first_name', 'email'], ';');
     expect(csv.header).toBe('error_field;error_reason;error_message;first_name;email\n');

@@ -28,23 +28,28 @@ export function createExportFile(
 ): ExportFile {
   if (format === 'json') return jsonFile(columns);
   const isExcel = format === 'excel';
-  const line = (cells: readonly string[]) => formatLine(isExcel ? cells.map(withoutFormula) : cells, delimiter);
+  const textOf = (cell: string | number) => {
+    if (typeof cell === 'string') return isExcel ? withoutFormula(cell) : cell;
+    // Where Excel separates cells by semicolons, it would read 1.5 as a day, and 1.234 as 1234.
+    return isExcel && delimiter === ';' ? String(cell).replace('.', ',') : String(cell);
+  };
   return {
     extension: 'csv',
     type: 'text/csv',
     // Excel reads a CSV file as UTF-8 only if it begins with a byte order mark.
     header: (isExcel ? '\ufeff' : '') + formatLine(columns, delimiter),
     footer: '',
-    format: (users) => users.map((user) => line(cellsOf(user, columns))).join(''),
+    format: (users) => users.map((user) => formatLine(cellsOf(user, columns).map(textOf), delimiter)).join(''),
   };
 }
 
-function cellsOf(user: User, columns: readonly string[]): string[] {
+function cellsOf(user: User, columns: readonly string[]): (string | number)[] {
   const cells = exportCells(user);
   return columns.map((column) => {
     const key = attributeKeyOf(column);
     if (key === undefined) return cells[exportColumns.indexOf(column)] ?? '';
     const value: unknown = Object.hasOwn(user.attributes ?? {}, key) ? user.attributes?.[key] : undefined;
+    if (typeof value === 'number') return value;
     return value === undefined || typeof value === 'string' ? withApostrophe(value ?? '') : JSON.stringify(value);
   });
 }

@@ -133,7 +133,7 @@ async function readSamples(file: File, encoding: string | undefined, signal: Abo
   return {
     header,
     samples,
-    styles: styles.map((style) => style.result()),
+    styles: styles.map((style) => style.result(delimiter)),
     rows,
     otherLetters,
     fault,

@@ -123,6 +123,26 @@ describe('the loader of pages', () => {
     expect(loader.pages.userAt(usersMany - 1)?.email).toBe('user-00000@example.com');
   });
 
+  it.each([
+    ['last_name', 300],
+    ['last_name', 900],
+    ['last_name desc', 500],
+    ['last_name desc', 19_900],
+  ])('begins again among users with equal values: by %s at row %i', async (orderBy, row) => {
+    const { keyOf, compare } = createUserOrder(orderBy);
+    const sorted = users.toSorted((a, b) => compare(keyOf(a), keyOf(b)));
+    const { loader, show, load } = await openList(orderBy, () => 20);
+    const emailsAround = (read: (row: number) => User | undefined) =>
+      [row - 100, row - 1, row].map((at) => read(at)?.email);
+    loader.pages.place(sorted[row] ?? User.create(), row);
+    show(row);
+    await load();
+    // The rows before it are loaded without being in view.
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(emailsAround((at) => loader.pages.userAt(at))).toEqual(emailsAround((at) => sorted[at]));
+    expect(loader.pages.rows).toBe(usersMany);
+  });
+
   it.each(['email', 'email desc', 'last_name', 'last_name desc'])(
     'reaches all rows by %s, however long each response takes, and if the list is read again meanwhile',
     async (orderBy) => {

@@ -74,7 +74,7 @@ export function useGridScroll(list: UserList, version: number, rowPx: number): G
 
   const rowsInView = Math.max(1, Math.floor(viewPx / rowPx) - 1);
   const around = useRowsAround(list.rows > 0, first, rowsInView);
-  const view = { list, version, rowPx, topPx, first, last, scrollTo };
+  const view = { list, version, rowPx, topPx, bottomPx: listPx - viewPx, first, last, scrollTo };
   useAnchor(view, useMemory(view));
 
   return {
@@ -106,19 +106,24 @@ interface View {
   readonly version: number;
   readonly rowPx: number;
   readonly topPx: number;
+  /** The scroll position at the end of the known rows. */
+  readonly bottomPx: number;
   readonly first: number;
   readonly last: number;
   scrollTo(px: number): void;
 }
 
 /** Scrolls a new result to the row that was in view when the person left it, or to its top. Returns what does so. */
-function useMemory({ list, rowPx, topPx, first, scrollTo }: View): () => void {
+function useMemory({ list, rowPx, topPx, bottomPx, first, scrollTo }: View): () => void {
   /** The row to scroll to as soon as it exists. */
   const goal = useRef<RememberedRow>(undefined);
   useLayoutEffect(() => {
     if (goal.current === undefined || goal.current.row >= list.rows) return;
-    scrollTo(goal.current.row * rowPx + goal.current.abovePx);
-    goal.current = undefined;
+    const { row, abovePx } = goal.current;
+    const goalPx = row * rowPx + abovePx;
+    scrollTo(goalPx);
+    // Until the users are counted or loaded, the row may be the last known one, at the bottom of the view.
+    if (goalPx <= bottomPx || list.userAt(row) !== undefined) goal.current = undefined;
   });
   const id = list.userAt(first)?.id;
   useEffect(() => {

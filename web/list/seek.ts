@@ -101,14 +101,16 @@ function guessBetween(low: Place, high: Place, fromEnd: number, { guesses, isStu
 async function placeBeforeEnd(options: SeekOptions, order: UserOrder): Promise<Place | undefined> {
   const { directory, query, high, fromEnd, signal } = options;
   const filter = high === undefined ? query.filter : withCondition(query.filter, conditionBefore(query.orderBy, high));
-  const { users } = await directory.listUsers(
+  const { users, nextPageToken } = await directory.listUsers(
     { ...query, filter, orderBy: reversed(query.orderBy), pageSize: fromEnd },
     { signal },
   );
-  const keys = users.map(order.keyOf).filter((key) => order.compare(key, options.low) > 0);
+  const keys = users.map(order.keyOf);
   // Ids ascend in both orders, so users with the last value may be missing.
-  const lastValue = keys.length < fromEnd ? undefined : keys.at(-1)?.value;
-  const complete = keys.filter(({ value }) => value !== lastValue).sort(order.compare);
+  const lastValue = nextPageToken === '' ? undefined : keys.at(-1)?.value;
+  const complete = keys
+    .filter((key) => key.value !== lastValue && order.compare(key, options.low) > 0)
+    .sort(order.compare);
   return complete[0] && { key: complete[0], fromEnd: complete.length, isCounted: true };
 }
 

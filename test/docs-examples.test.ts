@@ -127,7 +127,9 @@ function isLeftOut(page: string, step: Step): boolean {
 /** The programs of other toolchains that the commands start. A machine may lack these. */
 function programsOf(steps: readonly Step[]): Set<string> {
   const commands = steps.flatMap((step) => (step.kind === 'command' ? step.line.split('&&') : []));
-  const programs = commands.map((command) => command.trim().split(' ', 1)[0] ?? '');
+  const started = commands.map((command) => command.trim().split(' ', 1)[0] ?? '');
+  // The README installs grpcurl with go.
+  const programs = started.map((program) => (program === 'grpcurl' ? 'go' : program));
   return new Set(programs.filter((program) => /^(?:curl|go|java|mvn|python3)$/.test(program)));
 }
 

@@ -92,14 +92,15 @@ export function createReader(): Reader {
     const [first = '', rest] = shown.split('^C\n');
     if (rest !== undefined || staysOpen.test(line)) {
       const isReady = () => started.ended() !== undefined || beginsWith(output(), first) || output();
-      await expect.poll(isReady, untilShown).toBe(true);
+      await expect.poll(isReady, { ...untilShown, message: line }).toBe(true);
       if (rest === undefined) {
         if (started.ended() !== undefined) expect(output(), line).toBe(shown);
         return;
       }
       signal(started.child, 'SIGINT');
     }
-    await expect.poll(() => (started.ended() === undefined ? output() : 'ended'), timeout).toBe('ended');
+    const result = () => (started.ended() === undefined ? output() : 'ended');
+    await expect.poll(result, { ...timeout, message: line }).toBe('ended');
     if (started.ended() !== 0 && installs.test(line) && offline.test(started.output()))
       throw new Offline(`${line}: ${started.output()}`);
     cwd = shell.cwd() ?? cwd;

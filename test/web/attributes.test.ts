@@ -89,6 +89,10 @@ describe('rows of attributes', () => {
     const twice = [{ ...newRow(), key: 'a', text: '1' }, { ...newRow(), key: 'a', text: '2' }, newRow()];
     expect([...(readAttributes(twice).problems?.keys() ?? [])]).toEqual([twice[1]?.id]);
     expect(readAttributes([newRow()])).toEqual({ attributes: {} });
+    // Clients may write an empty key, but here somebody has forgotten it.
+    const nameless = withText(newRow(), 'a value');
+    for (const key of ['', ' '])
+      expect(readAttributes([{ ...nameless, key }]).problems?.get(nameless.id)?.part).toBe('key');
   });
 
   it('reject an empty text in a new attribute, but not in one that exists', () => {

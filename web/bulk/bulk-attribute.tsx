@@ -15,6 +15,7 @@ import {
   type AttributeType,
   attributeTypes,
   isBlankText,
+  nameMissing,
   newRow,
   readAttributes,
   withChosenType,
@@ -200,7 +201,7 @@ function readChange(
   protectedKeys: ReadonlySet<string>,
 ): { change?: AttributeChange; problem?: ChangeProblem } {
   const key = row.key.trim();
-  if (key === '') return { problem: { part: 'key', message: 'Enter the name of the attribute.' } };
+  if (key === '') return { problem: { part: 'key', message: nameMissing } };
   if (protectedKeys.has(key)) return { problem: { part: 'key', message: 'You may not write this attribute.' } };
   if (removes) return { change: { key, value: undefined } };
   if (isBlankText(row)) return { problem: { part: 'value', message: 'Type a value, or choose Remove.' } };

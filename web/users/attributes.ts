@@ -139,6 +139,8 @@ export function withText(row: AttributeRow, text: string): AttributeRow {
 // Not inexactNumberText, because its quotes would become part of a text.
 const tooManyDigits = 'It has too many digits for a number. Store it as text.';
 
+export const nameMissing = 'Enter the name of the attribute.';
+
 function readValue(row: AttributeRow): { value: JsonValue } | { problem: string } {
   const { type, text, untouched } = row;
   if (untouched !== undefined) return untouched;
@@ -199,7 +201,8 @@ export function readAttributes(
     if (isBlank(row)) continue;
     const result = readValue(row);
     const isForbidden = row.untouched === undefined && protectedKeys.has(row.key);
-    if (isForbidden) problems.set(row.id, { part: 'key', message: 'You may not write this attribute.' });
+    if (row.isNew === true && row.key.trim() === '') problems.set(row.id, { part: 'key', message: nameMissing });
+    else if (isForbidden) problems.set(row.id, { part: 'key', message: 'You may not write this attribute.' });
     else if (values.has(row.key)) problems.set(row.id, { part: 'key', message: 'This key already exists.' });
     else if ('problem' in result) problems.set(row.id, { part: 'value', message: result.problem + adviceFor(row) });
     values.set(row.key, 'problem' in result ? null : result.value);

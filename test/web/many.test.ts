@@ -602,6 +602,25 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     expectNoFaults(/status of 400/);
   });
 
+  it('are exported with the attributes of a few that nobody has chosen, after the page has named them', async () => {
+    await site.app.client.createUser({
+      user: { firstName: 'Old', email: 'old@example.com', attributes: { visa: 'blue card' } },
+    });
+    await create(600);
+    const { page, expectAccessible, expectNoFaults } = await open('#dialog=export');
+    await button(page, 'All, attributes as columns').click();
+    const first = await saved(page, () => button(page, 'Export').click());
+    expect(first.text).not.toContain('visa');
+    await dialog(page).getByText('The file lacks attributes that only few of them have: “visa”.').waitFor();
+    await expectAccessible();
+    const { text } = await saved(page, () => button(page, 'Export again with these').click());
+    expect(text.split('\n')[0]).toMatch(/,attributes\.visa$/);
+    expect(text).toMatch(/,old@example\.com,.*,blue card\n/);
+    expect(text.trimEnd().split('\n')).toHaveLength(602);
+    await dialog(page).getByText('601 users exported.', { exact: true }).waitFor();
+    expectNoFaults();
+  });
+
   it('are exported as they were at the start, also if a new day begins meanwhile', async () => {
     await create(600);
     const filter = encodeURIComponent('create_time >= timestamp(today - 6)');

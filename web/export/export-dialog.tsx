@@ -15,7 +15,7 @@ import { formatCount } from '../text/format.js';
 import { Dialog } from '../ui/dialog.js';
 import { download } from '../ui/download.js';
 import { createExportFile, type ExportFormat, exportColumnsOf, exportFields, exportFormats } from './export-format.js';
-import { openSink, readUsers, writeUsers } from './export-users.js';
+import { openSink, readUsers, watchAttributes, writeUsers } from './export-users.js';
 
 export interface ExportDialogProps {
   readonly directory: Directory;
@@ -28,7 +28,13 @@ export interface ExportDialogProps {
 type Step =
   | { readonly kind: 'ready' }
   | { readonly kind: 'running'; readonly rows: number }
-  | { readonly kind: 'done'; readonly rows: number }
+  | {
+      readonly kind: 'done';
+      readonly rows: number;
+      readonly columns: readonly string[];
+      /** Attributes that were not offered, although all that were are in the file. */
+      readonly missing: readonly string[];
+    }
   | { readonly kind: 'failed'; readonly rows: number; readonly problem: string };
 
 export function ExportDialog({ directory, target, shownColumns, onClose }: ExportDialogProps) {
@@ -48,14 +54,19 @@ export function ExportDialog({ directory, target, shownColumns, onClose }: Expor
       title={`Export ${describeTarget(target)}`}
       onClose={step.kind === 'running' ? stop : onClose}
       onSubmit={() => {
-        if (step.kind === 'done') onClose();
-        else if (canRun)
+        if (step.kind === 'done' && step.missing.length === 0) onClose();
+        else if (step.kind === 'done') void run(format, [...step.columns, ...step.missing.map(attributePath)], true);
+        else if (canRun) {
+          const single = columns.filter((column) => attributeKeyOf(column) !== undefined);
+          const hasAll = single.length > 0 && single.every((column) => chosen.has(column));
           void run(
             format,
             columns.filter((column) => chosen.has(column)),
+            hasAll && !chosen.has('attributes'),
           );
+        }
       }}
-      footer={<Buttons kind={step.kind} canRun={canRun} onStop={stop} onClose={onClose} />}
+      footer={<Buttons step={step} canRun={canRun} onStop={stop} onClose={onClose} />}
     >
       <div class="stack">
         <QueryDetails target={target} />
@@ -96,7 +107,7 @@ export function ExportDialog({ directory, target, shownColumns, onClose }: Expor
           />
         ) : null}
         {step.kind === 'ready' ? null : (
-          <p class={noticeClass(step.kind)} role="status">
+          <p class={noticeClass(step)} role="status">
             <span class="numeric">{describeStep(step)}</span>
           </p>
         )}
@@ -106,21 +117,21 @@ export function ExportDialog({ directory, target, shownColumns, onClose }: Expor
 }
 
 interface ButtonsProps {
-  readonly kind: Step['kind'];
+  readonly step: Step;
   readonly canRun: boolean;
   onStop(): void;
   onClose(): void;
 }
 
-function Buttons({ kind, canRun, onStop, onClose }: ButtonsProps) {
-  if (kind === 'running') {
+function Buttons({ step, canRun, onStop, onClose }: ButtonsProps) {
+  if (step.kind === 'running') {
     return (
       <button type="button" class="button" onClick={onStop}>
         Stop
       </button>
     );
   }
-  if (kind === 'done') {
+  if (step.kind === 'done' && step.missing.length === 0) {
     return (
       <button type="submit" class="button primary">
         Close
@@ -130,14 +141,16 @@ function Buttons({ kind, canRun, onStop, onClose }: ButtonsProps) {
   return (
     <>
       <button type="button" class="button" onClick={onClose}>
-        Cancel
+        {step.kind === 'done' ? 'Close' : 'Cancel'}
       </button>
       <button type="submit" class="button primary" data-focus aria-disabled={!canRun}>
-        {kind === 'failed' ? 'Try again' : 'Export'}
+        {submitText[step.kind]}
       </button>
     </>
   );
 }
+
+const submitText = { ready: 'Export', failed: 'Try again', done: 'Export again with these' };
 
 const formatHints: Readonly<Record<ExportFormat, string>> = {
   csv: 'Cells are not escaped. A spreadsheet may run a cell that begins with =, +, - or @ as a formula.',
@@ -160,22 +173,26 @@ function useExport(directory: Directory, target: BulkTarget) {
   const [stopping, setStopping] = useState<AbortController>();
   useEffect(() => () => stopping?.abort(), [stopping]);
 
-  async function run(format: ExportFormat, columns: readonly string[]): Promise<void> {
+  /** `isWhole`: whether the file should have all attributes of the users. */
+  async function run(format: ExportFormat, columns: readonly string[], isWhole: boolean): Promise<void> {
     const file = createExportFile(format, columns);
     const name = `roster-${new Date().toISOString().slice(0, 10)}.${file.extension}`;
     const controller = new AbortController();
     let rows = 0;
+    const missing = new Set<string>();
     try {
       const sink = await openSink(name, file);
       if (sink === undefined) return;
       setStopping(controller);
       setStep({ kind: 'running', rows });
-      const blob = await writeUsers(sink, file, readUsers(directory, target, controller.signal), (count) => {
+      const users = readUsers(directory, target, controller.signal);
+      const watched = isWhole ? watchAttributes(users, columns, missing) : users;
+      const blob = await writeUsers(sink, file, watched, (count) => {
         rows = count;
         setStep({ kind: 'running', rows });
       });
       if (blob !== undefined) download(blob, name);
-      setStep({ kind: 'done', rows });
+      setStep({ kind: 'done', rows, columns, missing: [...missing].sort() });
     } catch (error) {
       const problem = isAborted(error) ? '' : describeFailure(error);
       setStep({ kind: 'failed', rows, problem });
@@ -316,13 +333,23 @@ function ColumnChoice({ groups, chosen, presets, onChange }: ColumnChoiceProps) 
   );
 }
 
-function noticeClass(kind: Step['kind']): string {
-  return kind === 'done' ? 'notice success' : kind === 'failed' ? 'notice danger' : '';
+function noticeClass(step: Step): string {
+  if (step.kind === 'done') return step.missing.length === 0 ? 'notice success' : 'notice warning';
+  return step.kind === 'failed' ? 'notice danger' : '';
 }
 
 function describeStep(step: Exclude<Step, { kind: 'ready' }>): string {
   const users = step.rows === 1 ? 'One user' : `${formatCount(step.rows)} users`;
   if (step.kind === 'running') return `${users} so far`;
-  if (step.kind === 'done') return `${users} exported.`;
+  if (step.kind === 'done') return `${users} exported.${describeMissing(step.missing)}`;
   return step.problem === '' ? 'Stopped; no file was written.' : `${step.problem} No file was written.`;
+}
+
+const namedMax = 10;
+
+function describeMissing(keys: readonly string[]): string {
+  if (keys.length === 0) return '';
+  const names = keys.slice(0, namedMax).map((key) => `“${key}”`);
+  const rest = keys.length > namedMax ? ` and ${formatCount(keys.length - namedMax)} more` : '';
+  return ` The file lacks attributes that only few of them have: ${names.join(', ')}${rest}.`;
 }

@@ -3,6 +3,7 @@
  * the browser can write to a file, they are not all in memory at the same time.
  */
 import type { User } from '../../generated/users/v1/user.js';
+import { attributePath } from '../../src/fields.js';
 import type { ListQuery } from '../address/list-query.js';
 import { type BulkTarget, readTarget } from '../calls/bulk-target.js';
 import { CallError } from '../calls/call-error.js';
@@ -16,6 +17,9 @@ import type { ExportFile } from './export-format.js';
 
 // A message holds about 200 of the largest users. The server sends fewer than requested if more do not fit.
 const pageSize = 500;
+
+/** More columns would not help in a spreadsheet. */
+const missingMax = 200;
 
 const failuresMax = 5;
 const backoffMs = 250;
@@ -36,6 +40,23 @@ export async function* readUsers(
   const { query } = target;
   const parts = query.query === '' ? readSnapshot(directory, query, signal) : readPages(directory, query, signal);
   for await (const users of parts) yield users.filter(({ id }) => !target.excluded.has(id));
+}
+
+/** Adds to `missing` the attributes of users that the columns lack, as long as there are few of them. */
+export async function* watchAttributes(
+  parts: AsyncIterable<readonly User[]>,
+  columns: readonly string[],
+  missing: Set<string>,
+): AsyncGenerator<readonly User[]> {
+  const known = new Set(columns);
+  for await (const users of parts) {
+    for (const { attributes = {} } of users) {
+      for (const key of Object.keys(attributes)) {
+        if (!known.has(attributePath(key)) && missing.size < missingMax) missing.add(key);
+      }
+    }
+    yield users;
+  }
 }
 
 async function* readPages(

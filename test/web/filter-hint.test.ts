@@ -58,6 +58,7 @@ describe('an attribute with values of another type', () => {
     ['(attributes.home.floor<="2")', 'a number', '(attributes.home.floor <= 2)'],
     ['attributes.remote == "true"', 'a boolean', 'attributes.remote == true'],
     ['attributes.zip == 123', 'text', 'attributes.zip == "123"'],
+    ['attributes.zip > 123', 'text', undefined],
     ['attributes.level == "high"', 'a number', undefined],
     ['attributes.skills > "a"', 'a list', undefined],
     ['attributes.home == "x"', 'an object', undefined],

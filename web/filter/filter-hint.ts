@@ -174,7 +174,8 @@ function typeOf(value: JsonValue): string {
 function comparisonWith(type: string, path: string, operator: string, compared: string | number): string | undefined {
   const written = typeof compared === 'string' ? quoted(compared) : String(compared);
   if (type === 'a list') return operator === '==' ? `${written} in ${path}` : undefined;
-  if (type === 'text') return `${path} ${operator} ${quoted(String(compared))}`;
+  // As texts, "9" is greater than "3000".
+  if (type === 'text') return operator === '==' ? `${path} == ${quoted(String(compared))}` : undefined;
   const isNumber = typeof compared === 'string' && /^-?\d+(?:\.\d+)?$/.test(compared);
   if (type === 'a number' && isNumber) return `${path} ${operator} ${compared}`;
   const isBoolean = compared === 'true' || compared === 'false';

@@ -62,14 +62,26 @@ export async function* readTarget(
     }
     return;
   }
-  const { query } = target.query;
+  const query = { ...target.query, orderBy: 'create_time desc' };
+  for await (const users of readMatches(directory, query, options)) {
+    yield users.filter(({ id }) => !target.excluded.has(id));
+  }
+}
+
+/** Yields all users that match, page by page. */
+export async function* readMatches(
+  directory: Directory,
+  { query, filter: shown, orderBy }: ListQuery,
+  options: RetryOptions,
+): AsyncGenerator<readonly User[]> {
+  const { signal } = options;
   // The page tokens are valid only for this filter, also if a new day begins meanwhile.
-  const filter = await sentFilterOf(target.query.filter);
-  const request = { query, filter, orderBy: 'create_time desc', pageSize };
+  const filter = await sentFilterOf(shown);
   let pageToken = '';
   do {
-    const page = await retried(() => directory.listUsers({ ...request, pageToken }, { signal }), options);
-    yield page.users.filter(({ id }) => !target.excluded.has(id));
+    const request = { query, filter, orderBy, pageSize, pageToken };
+    const page = await retried(() => directory.listUsers(request, { signal }), options);
+    yield page.users;
     pageToken = page.nextPageToken;
   } while (pageToken !== '');
 }

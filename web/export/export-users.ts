@@ -5,18 +5,14 @@
 import type { User } from '../../generated/users/v1/user.js';
 import { attributePath } from '../../src/fields.js';
 import type { ListQuery } from '../address/list-query.js';
-import { type BulkTarget, readTarget } from '../calls/bulk-target.js';
+import { type BulkTarget, readMatches, readTarget } from '../calls/bulk-target.js';
 import { CallError } from '../calls/call-error.js';
 import type { Directory } from '../calls/directory.js';
 import { pause } from '../calls/pause.js';
-import { retried } from '../calls/retry.js';
 import { isUnclear } from '../calls/save-user.js';
 import { sentFilterOf } from '../calls/sent-filter.js';
 import { createBlobWriter } from '../ui/download.js';
 import type { ExportFile } from './export-format.js';
-
-// A message holds about 200 of the largest users. The server sends fewer than requested if more do not fit.
-const pageSize = 500;
 
 /** More columns would not help in a spreadsheet. */
 const missingMax = 200;
@@ -38,7 +34,7 @@ export async function* readUsers(
     return;
   }
   const { query } = target;
-  const parts = query.query === '' ? readSnapshot(directory, query, signal) : readPages(directory, query, signal);
+  const parts = query.query === '' ? readSnapshot(directory, query, signal) : readMatches(directory, query, { signal });
   for await (const users of parts) yield users.filter(({ id }) => !target.excluded.has(id));
 }
 
@@ -57,21 +53,6 @@ export async function* watchAttributes(
     }
     yield users;
   }
-}
-
-async function* readPages(
-  directory: Directory,
-  { filter: shown, query, orderBy }: ListQuery,
-  signal: AbortSignal,
-): AsyncGenerator<readonly User[]> {
-  const filter = await sentFilterOf(shown);
-  let pageToken = '';
-  do {
-    const request = { filter, query, orderBy, pageSize, pageToken };
-    const page = await retried(() => directory.listUsers(request, { signal }), { signal });
-    yield page.users;
-    pageToken = page.nextPageToken;
-  } while (pageToken !== '');
 }
 
 /** If the connection breaks, it resumes after the last part. */

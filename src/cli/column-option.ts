@@ -1,6 +1,6 @@
 /** Parses the `--column` option, and creates the errors for headers that need it. */
 import { InvalidArgumentError } from 'commander';
-import { writablePaths } from '../fields.js';
+import { attributePath, writablePaths } from '../fields.js';
 import { isWritable, snakeCase } from '../user-files/columns.js';
 import { type Column, fieldNamed } from '../user-files/header.js';
 import { UsageError } from './failure.js';
@@ -30,10 +30,10 @@ export function unknownColumns(columns: readonly Column[]): UsageError {
   const unknown = columns.filter(isUnknown);
   // Do not suggest an attribute that another column already has.
   const example = unknown.find((column) => {
-    const isTaken = columns.some(({ field }) => field === `attributes.${column.name}`);
+    const isTaken = columns.some(({ field }) => field === attributePath(column.name));
     return canBeGiven(column, columns) && !column.name.includes('=') && !isTaken;
   });
-  const option = example && optionOf(`attributes.${example.name}`, example.name);
+  const option = example && optionOf(attributePath(example.name), example.name);
   const advice = option
     ? `Keep them as attributes, for example with ${option}, or leave them out (--ignore-unknown-columns).`
     : 'Leave them out (--ignore-unknown-columns).';

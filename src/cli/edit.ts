@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { Command } from 'commander';
 import { type Client, RosterError, type User } from '../client/index.js';
-import { textFields, writableFields } from '../fields.js';
+import { attributePath, textFields, writableFields } from '../fields.js';
 import { isObject } from '../user-files/read-json.js';
 import { type ClientCommandOptions, type Context, createClientCommand, withClient } from './client-command.js';
 import { UsageError } from './failure.js';
@@ -137,7 +137,7 @@ function changesOf(user: User, edited: Fields): { changes: Partial<User>; update
   const attributes = Object.entries(attributesOf(edited)).filter(([key]) => keys.includes(key));
   return {
     changes: { ...Object.fromEntries(texts), attributes: Object.fromEntries(attributes) },
-    updateMask: [...changed.map(({ path }) => path), ...keys.map((key) => `attributes.${key}`)],
+    updateMask: [...changed.map(({ path }) => path), ...keys.map(attributePath)],
   };
 }
 

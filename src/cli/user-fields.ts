@@ -5,7 +5,7 @@
  */
 import { type Command, InvalidArgumentError } from 'commander';
 import type { User } from '../client/index.js';
-import { attributeKeyOf, type TextName, textFields, writableFields } from '../fields.js';
+import { attributeKeyOf, attributePath, type TextName, textFields, writableFields } from '../fields.js';
 import { inexactNumberText } from '../json.js';
 import { hasInfinity, isObject, readJson } from '../user-files/read-json.js';
 import { UsageError } from './failure.js';
@@ -81,7 +81,7 @@ export function parseClear(text: string, before: string[] = []): string[] {
 export function maskOf(flags: UserFlags, clear: readonly string[] = []): string[] {
   const set: string[] = textFields.filter(({ name }) => flags[name] !== undefined).map(({ path }) => path);
   if (flags.attributes !== undefined) set.push('attributes');
-  else for (const [key] of flags.attribute ?? []) set.push(`attributes.${key}`);
+  else for (const [key] of flags.attribute ?? []) set.push(attributePath(key));
   const both = clear.find((path) => set.some((other) => overlaps(path, other)));
   if (both !== undefined) throw new UsageError(`${both} is both set and cleared.`);
   if (set.length + clear.length === 0)

@@ -36,7 +36,7 @@ export function createCellStyle() {
       else if (second <= 12) isDayFirst = true;
       else if (first <= 12) isMonthFirst = true;
     },
-    /** Semicolons separate cells in languages with a decimal comma. So they decide about 1,234, which is no number in JSON. */
+    /** 1,234 has a decimal comma if semicolons separate the cells, because programs write both in the same languages. */
     result(delimiter: string): CellStyle {
       const isComma = hasComma || (!hasPoint && hasUnclearComma && delimiter === ';');
       const number = isComma === hasPoint ? 'number' : isComma ? 'commaNumber' : 'pointNumber';

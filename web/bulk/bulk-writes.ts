@@ -1,5 +1,6 @@
 /** The writes of actions on many users. Each can be repeated after a lost answer, because it has the user's etag. */
 import type { User } from '../../generated/users/v1/user.js';
+import { attributePath } from '../../src/fields.js';
 import type { KnownUser } from '../calls/bulk-target.js';
 import type { Directory } from '../calls/directory.js';
 import { type RetryOptions, retried } from '../calls/retry.js';
@@ -44,7 +45,7 @@ export async function writeAttribute(
   for (let conflicts = 0; ; conflicts++) {
     const { id, etag } = current;
     const attributes = value === undefined ? {} : Object.fromEntries([[key, value]]);
-    const request = { user: { id, etag, attributes }, updateMask: [`attributes.${key}`] };
+    const request = { user: { id, etag, attributes }, updateMask: [attributePath(key)] };
     try {
       const { user: after } = await retried(() => directory.updateUser(request), options);
       if (after !== undefined) onChanged({ user: after, before });

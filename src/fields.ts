@@ -82,6 +82,24 @@ export const attributeKeyOf = (path: string) =>
   path.startsWith(attributePrefix) ? path.slice(attributePrefix.length) : undefined;
 const attributePrefix = 'attributes.';
 
+/**
+ * The keys of an attribute as filters and orders write it, such as `attributes.address.city` or `attributes["a key"]`.
+ * Returns undefined for other texts.
+ */
+export function parseAttributePath(text: string): string[] | undefined {
+  if (!/^attributes(?:\.[A-Za-z_]\w*|\["(?:[^"\\]|\\.)*"\])+$/s.test(text)) return undefined;
+  try {
+    const keys = text.matchAll(/\.([A-Za-z_]\w*)|\[("(?:[^"\\]|\\.)*")\]/gs);
+    // A string of JSON has the same escapes as one of CEL, except for rare ones.
+    return Array.from(keys, ([, plain, quoted = '']) => plain ?? (JSON.parse(quoted) as string));
+  } catch {
+    return undefined;
+  }
+}
+
+/** A list sorts the texts of an attribute only by their first code points, which bounds the size of page tokens. */
+export const sortedCharactersMax = 100;
+
 export type FilterField = Extract<AnyField, { filter: string }>['path'];
 /** The fields that a filter may name, except attributes, and how each is compared. */
 export const filterFields = Object.fromEntries(

@@ -172,7 +172,7 @@ function foldedSql(scalar: Scalar, sql: string, operands: readonly Operand[]): s
 }
 
 /** An attribute as JSON and as text; both are null if it is missing. Not `#>`, whose keys can also be list indexes. */
-function attributeSql(attribute: Attribute, bind: Bind): { readonly json: string; readonly text: string } {
+export function attributeSql(attribute: Attribute, bind: Bind): { readonly json: string; readonly text: string } {
   const keys = attribute.path.map((key) => `CAST(${bind(key)} AS text)`);
   const parent = ['u.attributes', ...keys.slice(0, -1)].join(' -> ');
   return { json: `(${parent} -> ${keys.at(-1)})`, text: `(${parent} ->> ${keys.at(-1)})` };

@@ -7,13 +7,13 @@
 import { type Column, decodeStoredUser, userColumns, userColumnsOf } from '../database/columns.js';
 import type { Database, RunStatement, Statement } from '../database/database.js';
 import { UserRow } from '../database/entities/user-row.js';
-import type { OrderField } from '../fields.js';
+import { type OrderField, sortedCharactersMax } from '../fields.js';
 import type { Filter } from '../model/filter.js';
-import type { OrderTerm } from '../model/order-by.js';
+import type { AttributeTerm, FieldTerm, OrderTerm } from '../model/order-by.js';
 import type { PagePosition } from '../model/page-token.js';
 import { cellAfterUser, type StoredUser, storedText } from '../model/stored-user.js';
 import type { User } from '../model/user.js';
-import { type Bind, createBinder, filterSql, whereOf } from './filter-sql.js';
+import { attributeSql, type Bind, createBinder, filterSql, whereOf } from './filter-sql.js';
 import type { ListIndexName } from './list-indexes.js';
 import { searchText } from './search-index.js';
 import { resolveIds } from './searched-ids.js';
@@ -38,6 +38,46 @@ function orderExpression(field: OrderField): string {
   return field === 'email' ? 'email_key(u.email)' : `u.${field}`;
 }
 
+/** One column of an ORDER BY. */
+interface SortKey {
+  readonly expression: string;
+  readonly type: string;
+  readonly descending: boolean;
+  /** Whether no column of the page has the value, so that it is selected separately. */
+  readonly isSelected: boolean;
+}
+
+function sortKeysOf(orderBy: readonly OrderTerm[], bind: Bind): SortKey[] {
+  return orderBy.flatMap((term) => ('field' in term ? [fieldKey(term)] : attributeKeys(term, bind)));
+}
+
+function fieldKey({ field, descending }: FieldTerm): SortKey {
+  // To select the key costs more than all columns together.
+  const isSelected = field === 'email';
+  return { expression: orderExpression(field), type: columnOf(field).type, descending, isSelected };
+}
+
+/**
+ * Orders booleans, numbers and texts, in the opposite direction too, and after them all other users. JSON values have
+ * an order in Postgres, but it depends on the collation of the database.
+ */
+function attributeKeys({ attribute, descending }: AttributeTerm, bind: Bind): SortKey[] {
+  const { json, text } = attributeSql({ kind: 'attribute', path: attribute }, bind);
+  const cases = (cases: Readonly<Record<string, string>>, otherwise: string) => {
+    const whens = Object.entries(cases).map(([type, value]) => `WHEN '${type}' THEN ${value}`);
+    return `(CASE jsonb_typeof(${json}) ${whens.join(' ')} ELSE ${otherwise} END)`;
+  };
+  const types = ['boolean', 'number', 'string'];
+  const ranks = Object.fromEntries((descending ? types.reverse() : types).map((type, rank) => [type, String(rank)]));
+  const number = { number: `CAST(${text} AS numeric)`, boolean: `CAST(${text} = 'true' AS integer)` };
+  const start = `left(${text}, ${sortedCharactersMax})`;
+  return [
+    { expression: cases(ranks, String(types.length)), type: 'integer', descending: false, isSelected: true },
+    { expression: cases(number, '0'), type: 'numeric', descending, isSelected: true },
+    { expression: `${cases({ string: start }, "''")} COLLATE "C"`, type: 'text', descending, isSelected: true },
+  ];
+}
+
 // Each index also contains the id, except for the one on emails, which are unique. update_time has no index, because
 // each update would then write to every index (docs/decisions/0020-indexes-for-lists.md).
 const indexedFields: readonly OrderField[] = ['create_time', 'email'];
@@ -60,7 +100,7 @@ export interface ListIndexLookup {
 /** The indexes that a list would use if they existed. */
 function wantedIndexes({ words, orderBy }: UserListing): ListIndexName[] {
   const [term, ...others] = orderBy;
-  const byName = term !== undefined && others.length === 0 ? nameIndexes[term.field] : undefined;
+  const byName = term !== undefined && 'field' in term && others.length === 0 ? nameIndexes[term.field] : undefined;
   const wanted: ListIndexName[] = byName === undefined ? [] : [byName];
   if (words.some(hasTrigram)) wanted.push('users_search');
   return wanted;
@@ -73,12 +113,12 @@ const namedLimits = [10, 20, 25, 50, 100, 200, 250, 500, 1000].map((pageSize) =>
 
 /** A listing, and the only field of its order if that has an index. */
 interface PlannedListing extends UserListing {
-  readonly term: OrderTerm | undefined;
+  readonly term: FieldTerm | undefined;
 }
 
-function indexedTerm({ orderBy }: Pick<UserListing, 'orderBy'>, existing: ExistingIndexes): OrderTerm | undefined {
+function indexedTerm({ orderBy }: Pick<UserListing, 'orderBy'>, existing: ExistingIndexes): FieldTerm | undefined {
   const [term, ...others] = orderBy;
-  if (term === undefined || others.length > 0) return undefined;
+  if (term === undefined || !('field' in term) || others.length > 0) return undefined;
   const index = nameIndexes[term.field];
   const isIndexed = index === undefined ? indexedFields.includes(term.field) : existing.has(index);
   return isIndexed ? term : undefined;
@@ -153,7 +193,7 @@ export function listStatements(
  * the index, which was slow: with a million users, a filter without matches took 7 s by last_name, and a filter with
  * many matches took 20 s by create_time desc if all users had the same time.
  */
-function trustsPlanner(term: OrderTerm | undefined): boolean {
+function trustsPlanner(term: FieldTerm | undefined): boolean {
   return term === undefined || term.field === 'email' || (term.field === 'create_time' && !term.descending);
 }
 
@@ -165,9 +205,10 @@ function hasTrigram(word: string): boolean {
 /** The matches among the first `windowRows` users of the order. */
 function windowStatement(listing: PlannedListing, windowRows: number): ListStatement {
   const { bind, values } = createBinder();
-  const first = firstRows({ ...listing, rowsMax: windowRows }, [], bind);
+  const keys = sortKeysOf(listing.orderBy, bind);
+  const first = firstRows({ ...listing, rowsMax: windowRows }, keys, [], bind);
   const from = `(${first}) as u ${whereOf(conditionsOf(listing, bind))}`;
-  return { statement: { name: '', text: selectPage(listing, from) }, values };
+  return { statement: { name: '', text: selectPage(listing, keys, from) }, values };
 }
 
 // The statements with names that have been used, at most 144. Building the text of a statement takes 3 % of a list's CPU.
@@ -180,39 +221,44 @@ function wholeStatement(listing: PlannedListing): ListStatement {
   if (named !== undefined) return { statement: named, values: positionValues(after) };
 
   const { bind, values } = createBinder();
+  const keys = sortKeysOf(listing.orderBy, bind);
   const conditions = conditionsOf(listing, bind);
   if (words.length === 0 && (conditions.length === 0 || trustsPlanner(listing.term))) {
-    const statement = { name, text: selectPage(listing, `(${firstRows(listing, conditions, bind)}) as u`) };
+    const statement = { name, text: selectPage(listing, keys, `(${firstRows(listing, keys, conditions, bind)}) as u`) };
     if (name !== '') namedStatements.set(name, statement);
     return { statement, values };
   }
   // OFFSET 0 prevents Postgres from reading along the order's index in the hope of early matches.
-  const all = `select u.* from users u ${whereOf([...conditions, ...afterPosition(listing, bind)])} offset 0`;
-  return { statement: { name: '', text: selectPage(listing, `(${all}) as u`) }, values };
+  const all = `select u.* from users u ${whereOf([...conditions, ...afterPosition(keys, listing.after, bind)])} offset 0`;
+  return { statement: { name: '', text: selectPage(listing, keys, `(${all}) as u`) }, values };
 }
 
 const pageColumns = userColumnsOf('u');
 
 /** Selects the columns after the limit, because to format a row costs Postgres more than to find it. */
-function selectPage({ orderBy, rowsMax }: UserListing, from: string): string {
-  // positionOf() reads it. It costs more than all columns together.
-  const emailKey = orderBy.some(({ field }) => field === 'email') ? `, ${orderExpression('email')}` : '';
-  const rows = `select u.* from ${from} order by ${orderSql(orderBy)} limit ${rowsMax}`;
-  return `select ${pageColumns}${emailKey} from (${rows}) as u order by ${orderSql(orderBy)}`;
+function selectPage({ rowsMax }: UserListing, keys: readonly SortKey[], from: string): string {
+  // positionOf() reads them.
+  const selected = keys.filter(({ isSelected }) => isSelected).map(({ expression }) => `, CAST(${expression} AS text)`);
+  const rows = `select u.* from ${from} order by ${orderSql(keys)} limit ${rowsMax}`;
+  return `select ${pageColumns}${selected.join('')} from (${rows}) as u order by ${orderSql(keys)}`;
 }
 
-function orderSql(orderBy: readonly OrderTerm[]): string {
-  const order = orderBy.map(({ field, descending }) => `${orderExpression(field)} ${descending ? 'DESC' : 'ASC'}`);
+function orderSql(keys: readonly SortKey[]): string {
+  const order = keys.map(({ expression, descending }) => `${expression} ${descending ? 'DESC' : 'ASC'}`);
   return [...order, 'u.id ASC'].join(', ');
 }
 
 /** The first rows of the order that meet the conditions. */
-function firstRows(listing: PlannedListing, conditions: readonly string[], bind: Bind): string {
-  const { orderBy, after, rowsMax, term } = listing;
+function firstRows(
+  { after, rowsMax, term }: PlannedListing,
+  keys: readonly SortKey[],
+  conditions: readonly string[],
+  bind: Bind,
+): string {
   if (term?.descending && term.field !== 'email' && conditions.length === 0)
     return descendingRows(term, after, rowsMax, bind);
-  const where = whereOf([...conditions, ...afterPosition(listing, bind)]);
-  return `select u.* from users u ${where} order by ${orderSql(orderBy)} limit ${rowsMax}`;
+  const where = whereOf([...conditions, ...afterPosition(keys, after, bind)]);
+  return `select u.* from users u ${where} order by ${orderSql(keys)} limit ${rowsMax}`;
 }
 
 /**
@@ -222,9 +268,12 @@ function firstRows(listing: PlannedListing, conditions: readonly string[], bind:
  * page's last user; the users with a lower key, down to the key in which the page may end; and the first users with
  * that key, by id.
  */
-function descendingRows({ field }: OrderTerm, after: PagePosition | undefined, rowsMax: number, bind: Bind): string {
+function descendingRows({ field }: FieldTerm, after: PagePosition | undefined, rowsMax: number, bind: Bind): string {
   const key = orderExpression(field);
-  const last = after && { key: keySql(field, after.keys[0], bind), id: `CAST(${bind(after.id)} AS uuid)` };
+  const last = after && {
+    key: keySql(columnOf(field).type, after.keys[0], bind),
+    id: `CAST(${bind(after.id)} AS uuid)`,
+  };
   const below = last === undefined ? [] : [`${key} < ${last.key}`];
   const endKey = '(select page_end.key from page_end)';
   // Orders by both columns although the keys are equal, so that the planner recognizes the index order.
@@ -298,8 +347,8 @@ function wordSql(word: string, bind: Bind): string {
   return `${searchText('u')} like ('%' || ${literal} || '%') collate "C"`;
 }
 
-function keySql(field: OrderField, key: string | number | undefined, bind: Bind): string {
-  return `CAST(${bind(keyValue(key))} AS ${columnOf(field).type})`;
+function keySql(type: string, key: string | number | undefined, bind: Bind): string {
+  return `CAST(${bind(keyValue(key))} AS ${type})`;
 }
 
 function keyValue(key: string | number | undefined): string | undefined {
@@ -312,11 +361,11 @@ function positionValues(after: PagePosition | undefined): unknown[] {
 }
 
 /** The conditions for rows after the position. Empty for the first page. */
-function afterPosition({ orderBy, after }: UserListing, bind: Bind): string[] {
+function afterPosition(keys: readonly SortKey[], after: PagePosition | undefined, bind: Bind): string[] {
   if (after === undefined) return [];
-  const columns = orderBy.map(({ field, descending }, index) => ({
-    expression: orderExpression(field),
-    value: keySql(field, after.keys[index], bind),
+  const columns = keys.map(({ expression, type, descending }, index) => ({
+    expression,
+    value: keySql(type, after.keys[index], bind),
     descending,
   }));
   columns.push({ expression: 'u.id', value: `CAST(${bind(after.id)} AS uuid)`, descending: false });
@@ -341,10 +390,14 @@ function afterPosition({ orderBy, after }: UserListing, bind: Bind): string[] {
 /** The position in the order of a list of a user that it returned. */
 export function positionOf(stored: StoredUser, orderBy: readonly OrderTerm[]): PagePosition {
   const user = decodeStoredUser(stored);
-  const keyOf = ({ field }: OrderTerm): string | number => {
-    const value = user[columnOf(field).property];
-    if (field === 'email') return storedText(stored, cellAfterUser);
-    return value instanceof Date ? value.getTime() : String(value);
-  };
-  return { keys: orderBy.map(keyOf), id: user.id };
+  let cell = cellAfterUser;
+  const selectedText = () => storedText(stored, cell++);
+  const keys = orderBy.flatMap((term): (string | number)[] => {
+    // The rank, the number and the text of attributeKeys().
+    if ('attribute' in term) return [selectedText(), selectedText(), selectedText()];
+    if (term.field === 'email') return [selectedText()];
+    const value = user[columnOf(term.field).property];
+    return [value instanceof Date ? value.getTime() : String(value)];
+  });
+  return { keys, id: user.id };
 }

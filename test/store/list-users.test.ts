@@ -100,6 +100,42 @@ function sorted(users: readonly User[], orderBy: string): string[] {
     .map((user) => user.id);
 }
 
+const longText = 'x'.repeat(100);
+const sortedValues: readonly (JsonValue | undefined)[] = [
+  ...[false, true, 0, -1.5, 1e300, -1e300, 5e-324, 0.1, 0.30000000000000004, 10, 9, 12345678901234568],
+  ...['', '10', '9', 'a', 'A', 'ä', '\uffee', '😀', 'Zürich', 'true', `${longText}b`, `${longText}a`, '\u0001'],
+  ...[null, [], [1], { b: 1 }, {}, undefined],
+];
+const attributeOrders = [
+  ...['attributes.v', 'attributes.v desc', 'last_name desc, attributes.v', 'attributes.v desc, last_name'],
+  'attributes["a, \\"key\\" desc"].b desc , attributes["v"]',
+];
+
+/** The expected order of users with `sortedValues`, which are in `v` and in `b` of another attribute. */
+function sortedByAttribute(users: readonly User[], orderBy: string): string[] {
+  const ranks = ['boolean', 'number', 'string'];
+  const compare = (a: JsonValue | undefined, b: JsonValue | undefined, direction: number) => {
+    const [rankOfA, rankOfB] = [ranks.indexOf(typeof a), ranks.indexOf(typeof b)];
+    if (rankOfA < 0 || rankOfB < 0) return Number(rankOfA < 0) - Number(rankOfB < 0);
+    if (rankOfA !== rankOfB) return direction * (rankOfA - rankOfB);
+    if (typeof a !== 'string') return direction * (Number(a) - Number(b));
+    return direction * compareText([...a].slice(0, 100).join(''), [...String(b)].slice(0, 100).join(''));
+  };
+  const terms = orderBy.split(/ *, (?=[al])/);
+  return users
+    .toSorted((a, b) => {
+      for (const term of terms) {
+        const direction = term.endsWith(' desc') ? -1 : 1;
+        const order = term.startsWith('last_name')
+          ? direction * compareText(a.lastName, b.lastName)
+          : compare(a.attributes.v, b.attributes.v, direction);
+        if (order !== 0) return order;
+      }
+      return compareText(a.id, b.id);
+    })
+    .map((user) => user.id);
+}
+
 const directions = orderFields.flatMap((field) => [field, `${field} desc`]);
 
 describe('pages', () => {
@@ -162,6 +198,26 @@ describe('pages', () => {
         expect((await walk(database, { orderBy, pageSize })).map((user) => user.id)).toEqual(sorted(users, orderBy));
       }),
       { numRuns: 30 },
+    );
+  });
+
+  it.each(attributeOrders)('ordered by %j contain every user once and in that order', async (orderBy) => {
+    const marked = { filter: 'first_name == "Sorted"' };
+    const stored = await insert(
+      database,
+      [...sortedValues, ...sortedValues].map((value, index) => ({
+        firstName: 'Sorted',
+        lastName: index % 2 === 0 ? 'a' : 'b',
+        attributes: (value === undefined ? {} : { v: value, 'a, "key" desc': { b: value } }) as JsonObject,
+      })),
+    );
+    for (const pageSize of [3, stored.length, 1000]) {
+      const ids = (await walk(database, { ...marked, orderBy, pageSize })).map((user) => user.id);
+      expect(ids).toEqual(sortedByAttribute(stored, orderBy));
+    }
+    await deleteUsers(
+      database,
+      stored.map(({ id }) => ({ id, version: undefined })),
     );
   });
 

@@ -1,6 +1,7 @@
 /** Tests keys between two others in an order of the list. */
 import { describe, expect, it } from 'vitest';
-import { conditionBefore, conditionFrom, greatestId, keyBefore, keyBetween } from '../../web/users/order-keys.js';
+import { keyBetween } from '../../web/users/key-between.js';
+import { conditionBefore, conditionFrom, greatestId, keyBefore } from '../../web/users/order-keys.js';
 import { createUserOrder, type OrderKey } from '../../web/users/user-order.js';
 
 const id = (end: string) => `01a2202d-6858-77d5-8af9-fd55d920d${end}`;

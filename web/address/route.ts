@@ -6,13 +6,14 @@
  */
 import { useCallback, useEffect, useState } from 'preact/hooks';
 import { orderFields } from '../../src/fields.js';
+import { readOrder } from '../users/user-order.js';
 import type { ListQuery } from './list-query.js';
 
 export interface Route {
   readonly view: 'list' | 'metrics';
   readonly query: string;
   readonly filter: string;
-  /** As in ListUsers: a field, optionally followed by ` desc`. */
+  /** As in ListUsers: a field or an attribute, optionally followed by ` desc`. */
   readonly orderBy: string;
   /** The columns of a saved view, as saved-views.ts writes them. Empty if the list has the person's own columns. */
   readonly columns: string;
@@ -60,8 +61,6 @@ const allHash = `#${names.view}=all`;
 
 const dialogs = ['import', 'export'] as const;
 
-const orderForm = new RegExp(`^(?:${orderFields.join('|')})(?: desc)?$`);
-
 /** Replaces invalid values by the defaults. */
 export function readRoute(hash: string): Route {
   const parameters = new URLSearchParams(hash.replace(/^#/, ''));
@@ -74,11 +73,16 @@ export function readRoute(hash: string): Route {
     query: text('query'),
     filter: text('filter'),
     columns: text('columns'),
-    orderBy: orderForm.test(orderBy) ? orderBy : start.orderBy,
+    orderBy: isOrder(orderBy) ? orderBy : start.orderBy,
     user: text('user'),
     dialog: dialogs.find((dialog) => dialog === text('dialog')) ?? '',
     isAll: hash === allHash,
   };
+}
+
+function isOrder(orderBy: string): boolean {
+  const { by, keys } = readOrder(orderBy);
+  return keys !== undefined || orderFields.some((field) => field === by);
 }
 
 /** Omits the default values. */

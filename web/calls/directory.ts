@@ -6,7 +6,7 @@ import { type Caller, callerOf, type MethodName } from './caller.js';
 import { authorization, type CallOptions, sendUnary } from './connect.js';
 import { firstUsersQuery } from './first-users.js';
 import { getCallerMethod, listUsersMethod } from './json-methods.js';
-import { loadPart, PartError } from './load-part.js';
+import { loadForCall } from './load-part.js';
 import type { OtherCalls } from './other-calls.js';
 import { sentFilterOf } from './sent-filter.js';
 import { Session } from './session.js';
@@ -55,15 +55,10 @@ export function createDirectory({ origin = location.origin, authResponse }: Dire
 
   let loading: Promise<OtherCalls> | undefined;
   const others = ({ signal }: CallOptions = {}) => {
-    loading ??= loadPart(async () => (await import('./other-calls.js')).createOtherCalls(origin, calls)).catch(
+    loading ??= loadForCall(async () => (await import('./other-calls.js')).createOtherCalls(origin, calls)).catch(
       (error: unknown) => {
         loading = undefined;
-        // A later try cannot help after an update of the server.
-        const isFinal = error instanceof PartError && error.needsReload;
-        throw new CallError(
-          isFinal ? 'FAILED_PRECONDITION' : 'UNAVAILABLE',
-          error instanceof Error ? error.message : '',
-        );
+        throw error;
       },
     );
     return withDeadline(loading, signal);

@@ -1,4 +1,5 @@
 /** Loads a part of the page's code when it is needed, and says in plain words why that failed. */
+import { CallError } from './call-error.js';
 
 export class PartError extends Error {
   override readonly name = 'PartError';
@@ -22,6 +23,17 @@ export async function loadPart<T>(load: () => Promise<T>): Promise<T> {
     // For developers: browsers do not tell the page why a file cannot be loaded.
     console.warn(error);
     throw await explain();
+  }
+}
+
+/** Awaits an `import()` that a call needs. Rejects with a CallError only. */
+export async function loadForCall<T>(load: () => Promise<T>): Promise<T> {
+  try {
+    return await loadPart(load);
+  } catch (error) {
+    // A later try cannot help after an update of the server.
+    const isFinal = error instanceof PartError && error.needsReload;
+    throw new CallError(isFinal ? 'FAILED_PRECONDITION' : 'UNAVAILABLE', error instanceof Error ? error.message : '');
   }
 }
 

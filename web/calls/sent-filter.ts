@@ -2,8 +2,7 @@
  * The filter as it is sent: without the page's own days, which relative-days.ts replaces. That file is loaded only for a
  * filter that may have some, because few do.
  */
-import { CallError } from './call-error.js';
-import { loadPart } from './load-part.js';
+import { loadForCall } from './load-part.js';
 
 /** Also true if the words are in a text, or the name of an attribute. */
 export function mayMove(filter: string): boolean {
@@ -12,10 +11,6 @@ export function mayMove(filter: string): boolean {
 
 export async function sentFilterOf(filter: string): Promise<string> {
   if (!mayMove(filter)) return filter;
-  try {
-    const { sentFilter } = await loadPart(() => import('../text/relative-days.js'));
-    return sentFilter(filter);
-  } catch (error) {
-    throw new CallError('UNAVAILABLE', error instanceof Error ? error.message : '');
-  }
+  const { sentFilter } = await loadForCall(() => import('../text/relative-days.js'));
+  return sentFilter(filter);
 }

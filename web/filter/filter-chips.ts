@@ -2,6 +2,7 @@
 import { filterFields } from '../../src/fields.js';
 import { quoted } from '../text/cel-tokens.js';
 import { relativeDayOf } from '../text/relative-days.js';
+import { isPlainKey } from '../users/plain-key.js';
 
 /** One name of a field, or `attributes` and the keys of an attribute. */
 export type FieldPath = readonly string[];
@@ -57,17 +58,8 @@ export function columnKind([name = '']: FieldPath): ColumnKind | undefined {
   return Object.entries(filterFields).find(([field]) => field === name)?.[1];
 }
 
-const keyForm = /^[A-Za-z_]\w*$/;
-const reservedKeys = new Set(
-  (
-    'false in null true as break const continue else for function if import let loop package namespace return var ' +
-    'void while'
-  ).split(' '),
-);
-
 export function writePath([name = '', ...keys]: FieldPath): string {
-  const isPlain = (key: string) => keyForm.test(key) && !reservedKeys.has(key);
-  return name + keys.map((key) => (isPlain(key) ? `.${key}` : `[${quoted(key)}]`)).join('');
+  return name + keys.map((key) => (isPlainKey(key) ? `.${key}` : `[${quoted(key)}]`)).join('');
 }
 
 /** The server reads integers with 64 bits, and all other numbers as doubles. */

@@ -2,7 +2,8 @@
 import type { ComponentChildren } from 'preact';
 import { ChevronIcon } from '../ui/icons.js';
 import { PopupButton } from '../ui/popup.js';
-import type { Column } from './columns.js';
+import { writeOrder } from '../users/user-order.js';
+import { type Column, isSlowOrder } from './columns.js';
 
 export interface ColumnMenuProps {
   readonly column: Column;
@@ -18,6 +19,14 @@ export interface ColumnMenuProps {
 }
 
 const widenPx = 32;
+
+const names = ['A to Z', 'Z to A'] as const;
+const directionTexts = {
+  name: names,
+  text: names,
+  time: ['Oldest first', 'Newest first'],
+  attribute: ['A to Z, or smallest first', 'Z to A, or largest first'],
+} as const satisfies Record<Column['kind'], readonly [string, string]>;
 
 export function ColumnMenu(props: ColumnMenuProps) {
   const { column, isFirst, isLast, onFilter, onMove, onWiden, onFit, onHide } = props;
@@ -67,19 +76,20 @@ function Orders({
   onOrder,
   once,
 }: ColumnMenuProps & { once: (run: () => void) => () => void }) {
-  if (orders.length === 0) return <p class="popup-note">Lists cannot be sorted by an attribute.</p>;
-  const isTime = kind === 'time';
-  const [up, down] = isTime ? ['Oldest first', 'Newest first'] : ['A to Z', 'Z to A'];
-  const isSlow = isLarge && orders.some(({ field }) => field === 'update_time');
+  if (orders.length === 0) return undefined;
+  const [up, down] = directionTexts[kind];
+  const isSlow = isLarge && orders.some(({ by }) => isSlowOrder(by));
   return (
     <>
-      {orders.map(({ field, label }) => {
-        const by = label === '' ? 'Sort' : `Sort by ${label}`;
-        return [
-          <Item key={field} run={once(() => onOrder(field))}>{`${by}: ${up}`}</Item>,
-          <Item key={`${field} desc`} run={once(() => onOrder(`${field} desc`))}>{`${by}: ${down}`}</Item>,
-        ];
+      {orders.map(({ by, label }) => {
+        const sort = label === '' ? 'Sort' : `Sort by ${label}`;
+        return [false, true].map((descends) => (
+          <Item key={descends} run={once(() => onOrder(writeOrder({ by, descends })))}>
+            {`${sort}: ${descends ? down : up}`}
+          </Item>
+        ));
       })}
+      {kind === 'attribute' && <p class="popup-note">People without a value are last, and so are lists.</p>}
       {isSlow && <p class="popup-note">There is no index for this order, so it is slow with many users.</p>}
       <hr />
     </>

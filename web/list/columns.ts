@@ -1,15 +1,15 @@
 /** The columns of the list: which there are, what a cell shows, how wide a column is, and how it is sorted. */
 import type { User } from '../../generated/users/v1/user.js';
-import type { OrderField } from '../../src/fields.js';
 import { attributeKeyOf, attributePath } from '../../src/fields.js';
 import { formatCount, formatTime, formatTimeText, formatWholeTime } from '../text/format.js';
 import type { JsonValue } from '../users/user-fields.js';
+import { orderByAttribute } from '../users/user-order.js';
 
 export interface Column {
   readonly id: string;
   readonly label: string;
-  /** The fields that sort the list by this column. The first one is the main one. */
-  readonly orders: readonly { readonly field: OrderField; readonly label: string }[];
+  /** The fields or the attribute that sort the list by this column. The first one is the main one. */
+  readonly orders: readonly { readonly by: string; readonly label: string }[];
   readonly kind: 'name' | 'text' | 'time' | 'attribute';
   readonly minPx: number;
   /** Wide enough for most texts without truncation. */
@@ -32,8 +32,8 @@ const ownColumns: readonly Column[] = [
     goodPx: 200,
     share: 1.5,
     orders: [
-      { field: 'first_name', label: 'first name' },
-      { field: 'last_name', label: 'last name' },
+      { by: 'first_name', label: 'first name' },
+      { by: 'last_name', label: 'last name' },
     ],
   },
   {
@@ -42,13 +42,13 @@ const ownColumns: readonly Column[] = [
     goodPx: 240,
     // Emails are longer than most names and values.
     share: 2.5,
-    orders: [{ field: 'email', label: '' }],
+    orders: [{ by: 'email', label: '' }],
   },
   {
     ...textColumn('first_name', 'First name', ({ firstName }) => firstName),
-    orders: [{ field: 'first_name', label: '' }],
+    orders: [{ by: 'first_name', label: '' }],
   },
-  { ...textColumn('last_name', 'Last name', ({ lastName }) => lastName), orders: [{ field: 'last_name', label: '' }] },
+  { ...textColumn('last_name', 'Last name', ({ lastName }) => lastName), orders: [{ by: 'last_name', label: '' }] },
   { ...textColumn('id', 'ID', ({ id }) => id), minPx: 160, goodPx: 160, share: 1.5 },
   timeColumn('create_time', 'Created', ({ createTime }) => createTime),
   timeColumn('update_time', 'Updated', ({ updateTime }) => updateTime),
@@ -66,10 +66,16 @@ export function columnOf(id: string): Column | undefined {
   const column: Column = {
     ...textColumn(id, key, (user) => attributeText(attributeOf(user))),
     kind: 'attribute',
+    orders: [{ by: orderByAttribute(key), label: '' }],
     wholeTextOf: (user) => wholeAttributeText(attributeOf(user)),
   };
   columnsById.set(id, column);
   return column;
+}
+
+/** Whether the server sorts all users for each page. */
+export function isSlowOrder(by: string): boolean {
+  return by === 'update_time' || attributeKeyOf(by) !== undefined || by.startsWith('attributes[');
 }
 
 const columnsMax = 100;
@@ -96,7 +102,7 @@ function timeColumn(
   return {
     ...textColumn(id, label, (user) => formatTime(timeOf(user))),
     kind: 'time',
-    orders: [{ field: id, label: '' }],
+    orders: [{ by: id, label: '' }],
     minPx: 104,
     goodPx: 104,
     share: 0,

@@ -3,8 +3,9 @@ import { useRef } from 'preact/hooks';
 import { formatCount } from '../text/format.js';
 import { ArrowDownIcon, ArrowUpIcon } from '../ui/icons.js';
 import type { Selection } from '../users/selection.js';
+import { readOrder, writeOrder } from '../users/user-order.js';
 import { ColumnMenu } from './column-menu.js';
-import type { Column } from './columns.js';
+import { type Column, isSlowOrder } from './columns.js';
 import { widthPxMax, widthPxMin } from './grid-settings.js';
 
 export interface GridHeadProps {
@@ -80,21 +81,20 @@ export function GridHead(props: GridHeadProps) {
 }
 
 function HeadLabel({ column: { label, orders, kind }, orderBy, isLarge, onOrder }: GridHeadProps & { column: Column }) {
-  const [by, direction] = orderBy.split(' ');
-  const sorted = orders.find(({ field }) => field === by);
+  const { by, descends } = readOrder(orderBy);
+  const sorted = orders.find((order) => order.by === by);
   const [main] = orders;
   if (main === undefined) return <span class="head-label truncate">{label}</span>;
-  const descends = direction === 'desc';
   const next = sorted === undefined ? kind === 'time' : !descends;
-  const isSlow = isLarge && main.field === 'update_time';
-  const other = orders.find(({ field }) => field !== by);
+  const isSlow = isLarge && isSlowOrder(main.by);
+  const other = orders.find((order) => order.by !== by);
   return (
     <>
       <button
         type="button"
         class="head-label"
         title={isSlow ? 'There is no index for this order, so it is slow with many users' : undefined}
-        onClick={() => onOrder(`${(sorted ?? main).field}${next ? ' desc' : ''}`)}
+        onClick={() => onOrder(writeOrder({ by: (sorted ?? main).by, descends: next }))}
       >
         <span class="truncate">{label}</span>
         {sorted !== undefined && (descends ? <ArrowDownIcon /> : <ArrowUpIcon />)}
@@ -105,7 +105,7 @@ function HeadLabel({ column: { label, orders, kind }, orderBy, isLarge, onOrder 
           class="head-part truncate"
           title={`Sort by ${other.label} instead`}
           aria-label={`Sorted by ${sorted.label}. Sort by ${other.label} instead`}
-          onClick={() => onOrder(`${other.field}${descends ? ' desc' : ''}`)}
+          onClick={() => onOrder(writeOrder({ by: other.by, descends }))}
         >
           {sorted.label}
         </button>
@@ -116,9 +116,9 @@ function HeadLabel({ column: { label, orders, kind }, orderBy, isLarge, onOrder 
 
 function sortOf({ orders }: Column, orderBy: string): 'ascending' | 'descending' | 'none' | undefined {
   if (orders.length === 0) return undefined;
-  const [by, direction] = orderBy.split(' ');
-  if (orders.every(({ field }) => field !== by)) return 'none';
-  return direction === 'desc' ? 'descending' : 'ascending';
+  const { by, descends } = readOrder(orderBy);
+  if (orders.every((order) => order.by !== by)) return 'none';
+  return descends ? 'descending' : 'ascending';
 }
 
 function SelectAll({ selection, total }: { selection: Selection; total: number | undefined }) {

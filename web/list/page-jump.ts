@@ -1,7 +1,8 @@
 /** Jumps into the middle of a gap of the list, where no page token leads. */
 import type { ListQuery } from '../address/list-query.js';
 import type { UserReader } from '../calls/directory.js';
-import { seek } from './seek.js';
+import { loadForCall } from '../calls/load-part.js';
+import { readOrder } from '../users/user-order.js';
 import type { Page, UserPages } from './user-pages.js';
 
 export interface Jumper {
@@ -32,6 +33,8 @@ const missPart = 0.01;
 const missRows = 40;
 /** The server accepts 2048 characters, and a jump adds conditions. With a longer filter, the page loads all rows in between. */
 const filterMax = 800;
+/** An order by an attribute adds longer conditions. */
+const filterMaxByAttribute = 400;
 
 export function createJumper({ directory, query, pages, pageSize, onMissed, onEnd }: JumperOptions): Jumper {
   let jump: { readonly row: number; readonly controller: AbortController } | undefined;
@@ -49,8 +52,9 @@ export function createJumper({ directory, query, pages, pageSize, onMissed, onEn
     const tolerance = isNear ? missRows : Math.max(missRows, count * missPart);
     const wanted = Math.min(count - 1, fromEnd + (isNear ? missRows : 0));
     const high = pages.upperEnd(gap);
+    const { seek } = await loadForCall(() => import('./seek.js'));
     const place =
-      query.filter.length > filterMax
+      query.filter.length > (readOrder(query.orderBy).keys === undefined ? filterMax : filterMaxByAttribute)
         ? undefined
         : await seek({ directory, query, low, high, count, fromEnd: wanted, tolerance, signal });
     if (signal.aborted) return;

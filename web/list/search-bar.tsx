@@ -7,6 +7,7 @@ import type { Directory } from '../calls/directory.js';
 import { useCommands } from '../commands/commands.js';
 import { CloseIcon, FilterIcon, SearchIcon } from '../ui/icons.js';
 import { lazy, PendingButton, PendingText } from '../ui/lazy.js';
+import { readOrder } from '../users/user-order.js';
 
 const FilterBar = lazy(
   async () => (await import('../filter/filter-bar.js')).FilterBar,
@@ -55,6 +56,13 @@ const orders = [
   ['email', 'Email A–Z'],
   ['email desc', 'Email Z–A'],
 ] as const;
+
+/** The orders to choose from, with the current one, which can be by an attribute. */
+function ordersWith(orderBy: string): readonly (readonly [string, string])[] {
+  const { keys, descends } = readOrder(orderBy);
+  if (keys === undefined) return orders;
+  return [...orders, [orderBy, `${keys.join(' › ')}, ${descends ? 'Z–A' : 'A–Z'}`]];
+}
 
 export function SearchBar(props: SearchBarProps) {
   const { directory, route, go, isRequesting, queryError, isOutdated, start, searchRef, onChoose, onCancel } = props;
@@ -142,7 +150,7 @@ export function SearchBar(props: SearchBarProps) {
         <label class="order">
           <span class="visually-hidden">Order</span>
           <select class="input" value={route.orderBy} onChange={(event) => go({ orderBy: event.currentTarget.value })}>
-            {orders.map(([value, label]) => (
+            {ordersWith(route.orderBy).map(([value, label]) => (
               <option key={value} value={value}>
                 {label}
               </option>

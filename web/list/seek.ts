@@ -4,16 +4,18 @@
  */
 import type { ListQuery } from '../address/list-query.js';
 import type { UserReader } from '../calls/directory.js';
+import { keyBetween } from '../users/key-between.js';
 import {
+  attributeParts,
   conditionBefore,
   conditionFrom,
   greatestId,
   idMin,
-  keyBetween,
+  keyBefore,
   reversed,
   withCondition,
 } from '../users/order-keys.js';
-import { createUserOrder, type OrderKey, type UserOrder } from '../users/user-order.js';
+import { createUserOrder, type OrderKey, readOrder, type UserOrder } from '../users/user-order.js';
 
 export interface SeekOptions {
   readonly directory: UserReader;
@@ -49,18 +51,59 @@ const guessesPlain = 2;
 const clockDifferenceMs = 60_000;
 
 /** Returns undefined if it finds nobody. */
-export async function seek(options: SeekOptions): Promise<Place | undefined> {
+export function seek(options: SeekOptions): Promise<Place | undefined> {
+  const { low, count, query } = options;
+  if (!isTimeOrder(query.orderBy)) return seekAttribute(options);
+  return seekFrom({ key: low, fromEnd: count, isCounted: false }, options);
+}
+
+/** Looks in the users whose attribute has one type, because no value is between two of different types. */
+async function seekAttribute(options: SeekOptions): Promise<Place | undefined> {
+  const { directory, query, low, high, fromEnd, signal } = options;
+  const order = createUserOrder(query.orderBy);
+  let usersAfter = 0;
+  for (const part of attributeParts(query.orderBy).reverse()) {
+    const partQuery = { ...query, filter: withCondition(query.filter, part) };
+    const { users, totalSize } = await directory.listUsers(
+      { ...partQuery, filter: filterFrom(low, partQuery, high), pageSize: 1, includeTotalSize: true },
+      { signal },
+    );
+    const count = Number(totalSize ?? 0);
+    const first = users[0] && order.keyOf(users[0]);
+    if (first !== undefined && usersAfter + count >= fromEnd) {
+      const place = await seekFrom(
+        { key: first, fromEnd: count, isCounted: true },
+        {
+          ...options,
+          query: partQuery,
+          low: keyBefore(first),
+          high: high !== undefined && typeof high.value === typeof first.value ? high : undefined,
+          fromEnd: fromEnd - usersAfter,
+        },
+      );
+      return place && { ...place, fromEnd: place.fromEnd + usersAfter };
+    }
+    usersAfter += count;
+  }
+  return undefined;
+}
+
+async function seekFrom(start: Place, options: SeekOptions): Promise<Place | undefined> {
   const { query, fromEnd, tolerance } = options;
   const order = createUserOrder(query.orderBy);
+  const isTime = isTimeOrder(query.orderBy);
   const near = fromEnd <= nearMax ? await placeBeforeEnd(options, order) : undefined;
   if (near !== undefined) return near;
-  let low: Place = { key: options.low, fromEnd: options.count, isCounted: false };
+  let low = start;
   let high: Place = { key: options.high ?? (await lastKey(options, order)) ?? low.key, fromEnd: 0, isCounted: true };
   let best: Place | undefined;
   /** How many guesses in a row were on the same side: positive if too near to the end. */
   let run = 0;
   for (let guesses = 0; guesses < guessesMax; guesses++) {
-    const guess = guessBetween(low, high, fromEnd, { guesses, isStuck: Math.abs(run) > 1 });
+    // The ids of one import can be so close together that guesses do not separate them.
+    const walkMax = guesses < guessesBeforeWalk ? pageMax : 10 * pageMax;
+    if (low.isCounted && low.fromEnd - fromEnd < walkMax) return walkFrom(options, low, order);
+    const guess = guessBetween(low, high, fromEnd, { guesses, isStuck: Math.abs(run) > 1, isTime });
     if (order.compare(guess, low.key) <= 0 || order.compare(guess, high.key) >= 0) continue;
     const place = await placeFrom(options, guess, order);
     if (place.fromEnd > 0 && (best === undefined || missOf(place, fromEnd) < missOf(best, fromEnd))) best = place;
@@ -70,9 +113,6 @@ export async function seek(options: SeekOptions): Promise<Place | undefined> {
     // No user is between a guess and the first user after it.
     if (isBeyond) high = { ...place, key: guess };
     else low = place;
-    // The ids of one import can be so close together that guesses do not separate them.
-    const walkMax = guesses < guessesBeforeWalk ? pageMax : 10 * pageMax;
-    if (low.isCounted && low.fromEnd - fromEnd < walkMax) return walkFrom(options, low, order);
   }
   return best;
 }
@@ -82,19 +122,21 @@ const missOf = (place: Place, fromEnd: number) => Math.abs(place.fromEnd - fromE
 interface GuessState {
   readonly guesses: number;
   readonly isStuck: boolean;
+  readonly isTime: boolean;
 }
 
-function guessBetween(low: Place, high: Place, fromEnd: number, { guesses, isStuck }: GuessState): OrderKey {
+function guessBetween(low: Place, high: Place, fromEnd: number, state: GuessState): OrderKey {
+  const { guesses, isStuck, isTime } = state;
   const { value } = low.key;
   if (value !== high.key.value && guesses >= guessesPlain) {
     // Many users may have the value of one of the ends. Interpolation between values would not find them.
-    if (guesses % 4 === 0) return keyBetween(low.key, { value, id: idAfter(low.key) }, 0.5);
+    if (guesses % 4 === 0) return keyBetween(low.key, { value, id: idAfter(low.key, isTime) }, 0.5);
     if (guesses % 4 === 2) return { value: high.key.value, id: idMin };
   }
   // If the keys are not evenly distributed, only halving makes progress.
   const size = low.fromEnd - high.fromEnd;
-  if (isStuck || size <= 0) return keyBetween(low.key, high.key, 0.5);
-  return keyBetween(low.key, high.key, Math.min(0.98, Math.max(0.02, (low.fromEnd - fromEnd) / size)));
+  if (isStuck || size <= 0) return keyBetween(low.key, high.key, 0.5, isTime);
+  return keyBetween(low.key, high.key, Math.min(0.98, Math.max(0.02, (low.fromEnd - fromEnd) / size)), isTime);
 }
 
 /** Reads the end of the part in the opposite order. Returns undefined if all users there have the same value. */
@@ -114,9 +156,11 @@ async function placeBeforeEnd(options: SeekOptions, order: UserOrder): Promise<P
   return complete[0] && { key: complete[0], fromEnd: complete.length, isCounted: true };
 }
 
+const isTimeOrder = (orderBy: string) => readOrder(orderBy).keys === undefined;
+
 /** The greatest id that a user with the value can have. */
-function idAfter({ value, id }: OrderKey): string {
-  const greatest = greatestId((typeof value === 'number' ? value : Date.now()) + clockDifferenceMs);
+function idAfter({ value, id }: OrderKey, isTime: boolean): string {
+  const greatest = greatestId((isTime && typeof value === 'number' ? value : Date.now()) + clockDifferenceMs);
   return greatest > id ? greatest : greatestId(Date.now() + clockDifferenceMs);
 }
 
@@ -159,5 +203,5 @@ function filterFrom(key: OrderKey, { filter, orderBy }: ListQuery, high: OrderKe
 async function lastKey({ directory, query, signal }: SeekOptions, order: UserOrder): Promise<OrderKey | undefined> {
   const { users } = await directory.listUsers({ ...query, orderBy: reversed(query.orderBy), pageSize: 1 }, { signal });
   const key = users[0] && order.keyOf(users[0]);
-  return key && { value: key.value, id: idAfter(key) };
+  return key && { value: key.value, id: idAfter(key, isTimeOrder(query.orderBy)) };
 }

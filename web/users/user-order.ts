@@ -1,10 +1,22 @@
-/** Orders users as the server does: by code point, emails in lower case, equal values by ascending id. */
+/**
+ * Orders users as the server does: texts by code point, emails in lower case, equal values by ascending id. Users without a
+ * boolean, number or text in an attribute are last in both directions.
+ */
 import type { User } from '../../generated/users/v1/user.js';
-import { type OrderField, orderFields } from '../../src/fields.js';
+import {
+  attributePath,
+  type OrderField,
+  orderFields,
+  parseAttributePath,
+  sortedCharactersMax,
+} from '../../src/fields.js';
+import { isPlainKey } from './plain-key.js';
+import type { JsonValue } from './user-fields.js';
 
 /** A user's position in an order. It is small, because the page keeps one for each page of the list. */
 export interface OrderKey {
-  readonly value: string | number;
+  /** A time in milliseconds; null for an attribute that does not sort. */
+  readonly value: string | number | boolean | null;
   readonly id: string;
 }
 
@@ -13,14 +25,40 @@ export interface UserOrder {
   compare(a: OrderKey, b: OrderKey): number;
 }
 
-/** `orderBy` is one field, optionally followed by ` desc`. */
+/** One term of an order_by. The page uses no more. */
+export interface OrderTerm {
+  readonly by: string;
+  readonly descends: boolean;
+  /** Set if `by` is an attribute. */
+  readonly keys: readonly string[] | undefined;
+}
+
+export function readOrder(orderBy: string): OrderTerm {
+  const descends = orderBy.endsWith(' desc');
+  const by = descends ? orderBy.slice(0, -' desc'.length) : orderBy;
+  return { by, descends, keys: parseAttributePath(by) };
+}
+
+/** The `by` of an order by an attribute. */
+export function orderByAttribute(key: string): string {
+  return isPlainKey(key) ? attributePath(key) : `attributes[${JSON.stringify(key)}]`;
+}
+
+export const writeOrder = ({ by, descends }: Omit<OrderTerm, 'keys'>) => `${by}${descends ? ' desc' : ''}`;
+
 export function createUserOrder(orderBy: string): UserOrder {
-  const [name, direction] = orderBy.split(' ');
-  const field = orderFields.find((known) => known === name) ?? 'create_time';
-  const sign = direction === 'desc' ? -1 : 1;
+  const { by, descends, keys } = readOrder(orderBy);
+  const field = orderFields.find((known) => known === by) ?? 'create_time';
+  const sign = descends ? -1 : 1;
   return {
-    keyOf: (user) => ({ value: sortValue(user, field), id: user.id }),
-    compare: (a, b) => sign * compareValues(a.value, b.value) || compareValues(a.id, b.id),
+    keyOf: (user) => ({
+      value: keys === undefined ? sortValue(user, field) : attributeValue(user.attributes, keys),
+      id: user.id,
+    }),
+    compare: (a, b) =>
+      Number(a.value === null) - Number(b.value === null) ||
+      sign * compareValues(a.value, b.value) ||
+      compareTexts(a.id, b.id),
   };
 }
 
@@ -39,9 +77,28 @@ function sortValue(user: User, field: OrderField): string | number {
   }
 }
 
-function compareValues(a: string | number, b: string | number): number {
-  if (typeof a === 'number' && typeof b === 'number') return a - b;
-  const [x, y] = [String(a), String(b)];
+function attributeValue(attributes: JsonValue | undefined, keys: readonly string[]): OrderKey['value'] {
+  let value = attributes;
+  for (const key of keys) {
+    if (typeof value !== 'object' || value === null || Array.isArray(value) || !Object.hasOwn(value, key)) return null;
+    value = value[key];
+  }
+  // A code point has at most two units.
+  if (typeof value === 'string')
+    return [...value.slice(0, 2 * sortedCharactersMax)].slice(0, sortedCharactersMax).join('');
+  return typeof value === 'number' || typeof value === 'boolean' ? value : null;
+}
+
+/** The types of values in their ascending order. */
+export const sortedTypes: readonly string[] = ['boolean', 'number', 'string'];
+
+function compareValues(a: OrderKey['value'], b: OrderKey['value']): number {
+  const [typeOfA, typeOfB] = [typeof a, typeof b];
+  if (typeOfA !== typeOfB) return sortedTypes.indexOf(typeOfA) - sortedTypes.indexOf(typeOfB);
+  return typeof a === 'string' ? compareTexts(a, String(b)) : Number(a) - Number(b);
+}
+
+function compareTexts(x: string, y: string): number {
   let at = 0;
   while (at < x.length && x.charCodeAt(at) === y.charCodeAt(at)) at++;
   return weight(x, at) - weight(y, at);

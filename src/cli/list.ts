@@ -51,7 +51,8 @@ const orderHelp = `
 Orders (--order-by) are fields, separated by commas:
   last_name                     by last name
   "last_name, first_name desc"  by last name, then by first name from Z to A
-  "create_time desc"            the newest users first`;
+  "create_time desc"            the newest users first
+  "attributes.level desc"       by an attribute; users without it are last`;
 
 export function createListCommand(context: Context): Command {
   const command = createClientCommand('list', 'List users.', [
@@ -63,7 +64,7 @@ export function createListCommand(context: Context): Command {
   addSelectionFlags(command)
     .option(
       '--order-by <fields>',
-      'create_time (default), update_time, first_name, last_name, email; add " desc" to reverse one',
+      'create_time (default), update_time, first_name, last_name, email, attributes.KEY; add " desc" to reverse one',
     )
     .option('--limit <number>', 'the maximum number of users, 0 for all', parseCount, 50)
     .option('--page-size <number>', 'users that one call requests, at most 1000', parseCount, pageSizeDefault)

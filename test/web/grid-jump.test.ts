@@ -66,6 +66,8 @@ describe.skipIf(browserMissing !== undefined)('a jump in a long list', () => {
             firstName: `User ${number}`,
             lastName: `Family ${number.slice(0, 2)}`,
             email: `user-${number}@example.com`,
+            // Two in three users are in one of ten teams.
+            attributes: { number: index, ...(index % 3 > 0 && { team: `Team ${index % 10}` }) },
           };
         }
       })(),
@@ -95,6 +97,8 @@ describe.skipIf(browserMissing !== undefined)('a jump in a long list', () => {
     ['last_name', false],
     ['last_name desc', true],
     ['update_time', false],
+    ['attributes.number', false],
+    ['attributes.number desc', true],
   ])('reaches every part by %s', async (orderBy, descends) => {
     const { page, calls, expectNoFaults } = await open(`#order_by=${orderBy.replace(' ', '+')}`);
     // With equal last names, ids ascend in both directions.
@@ -116,6 +120,26 @@ describe.skipIf(browserMissing !== undefined)('a jump in a long list', () => {
     expect(last?.row).toBe(usersMany - 1);
     if (!isFamily && last !== undefined) expect(numberOf(last)).toBe(descends ? 0 : usersMany - 1);
     expect(calls() - before).toBeLessThan(150);
+    expectNoFaults();
+  });
+
+  it.each(['attributes.team', 'attributes.team desc'])('reaches those without a value by %s', async (orderBy) => {
+    const { page, expectNoFaults } = await open(`#order_by=${orderBy.replace(' ', '+')}`);
+    const [first] = await loaded(page);
+    expect(first).toMatchObject({
+      row: 0,
+      name: expect.stringContaining(orderBy === 'attributes.team' ? '00010' : '00019'),
+    });
+    // Inside the teams, and inside the users without one.
+    const teamOf = (number: number) => (number % 3 === 0 ? undefined : number % 10);
+    await scrollTo(page, 0.35);
+    for (const row of await loaded(page)) expect([4, 5]).toContain(teamOf(numberOf(row)));
+    for (const part of [0.8, 1]) {
+      await scrollTo(page, part);
+      const rows = await loaded(page);
+      expect(rows.map((row) => teamOf(numberOf(row)))).toEqual(rows.map(() => undefined));
+    }
+    expect((await loaded(page)).at(-1)).toMatchObject({ row: usersMany - 1, name: expect.stringContaining('19998') });
     expectNoFaults();
   });
 

@@ -25,7 +25,7 @@ const directionTexts = {
   name: names,
   text: names,
   time: ['Oldest first', 'Newest first'],
-  attribute: ['A to Z, or smallest first', 'Z to A, or largest first'],
+  attribute: ['A to Z, 1 to 9', 'Z to A, 9 to 1'],
 } as const satisfies Record<Column['kind'], readonly [string, string]>;
 
 export function ColumnMenu(props: ColumnMenuProps) {

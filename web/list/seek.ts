@@ -9,6 +9,7 @@ import {
   attributeParts,
   conditionBefore,
   conditionFrom,
+  conditionInPart,
   greatestId,
   idMin,
   keyBefore,
@@ -62,10 +63,17 @@ async function seekAttribute(options: SeekOptions): Promise<Place | undefined> {
   const { directory, query, low, high, fromEnd, signal } = options;
   const order = createUserOrder(query.orderBy);
   let usersAfter = 0;
-  for (const part of attributeParts(query.orderBy).reverse()) {
-    const partQuery = { ...query, filter: withCondition(query.filter, part) };
+  const { filter, orderBy } = query;
+  const isBefore = high === undefined ? '' : ` && ${conditionBefore(orderBy, high)}`;
+  for (const part of attributeParts(orderBy).reverse()) {
+    const partQuery = { ...query, filter: withCondition(filter, part) };
     const { users, totalSize } = await directory.listUsers(
-      { ...partQuery, filter: filterFrom(low, partQuery, high), pageSize: 1, includeTotalSize: true },
+      {
+        ...query,
+        filter: withCondition(filter, `${part} && ${conditionFrom(orderBy, low)}${isBefore}`),
+        pageSize: 1,
+        includeTotalSize: true,
+      },
       { signal },
     );
     const count = Number(totalSize ?? 0);
@@ -142,7 +150,8 @@ function guessBetween(low: Place, high: Place, fromEnd: number, state: GuessStat
 /** Reads the end of the part in the opposite order. Returns undefined if all users there have the same value. */
 async function placeBeforeEnd(options: SeekOptions, order: UserOrder): Promise<Place | undefined> {
   const { directory, query, high, fromEnd, signal } = options;
-  const filter = high === undefined ? query.filter : withCondition(query.filter, conditionBefore(query.orderBy, high));
+  const filter =
+    high === undefined ? query.filter : withCondition(query.filter, conditionInPart(query.orderBy, high, '<'));
   const { users, nextPageToken } = await directory.listUsers(
     { ...query, filter, orderBy: reversed(query.orderBy), pageSize: fromEnd },
     { signal },
@@ -195,8 +204,8 @@ async function walkFrom(options: SeekOptions, start: Place, order: UserOrder): P
 
 /** The filter for the users of the part from a key on. */
 function filterFrom(key: OrderKey, { filter, orderBy }: ListQuery, high: OrderKey | undefined): string {
-  const from = conditionFrom(orderBy, key);
-  return withCondition(filter, high === undefined ? from : `${from} && ${conditionBefore(orderBy, high)}`);
+  const from = conditionInPart(orderBy, key, '>=');
+  return withCondition(filter, high === undefined ? from : `${from} && ${conditionInPart(orderBy, high, '<')}`);
 }
 
 /** A key that is not before any user. */

@@ -18,22 +18,32 @@ export function greatestId(time: number): string {
 
 /** The condition, in CEL, that a user has the key or is after it in the order. */
 export function conditionFrom(orderBy: string, key: OrderKey): string {
-  if (readOrder(orderBy).keys !== undefined) return `!(${attributeBefore(orderBy, key)})`;
-  return condition(orderBy, key, '>=');
+  return readOrder(orderBy).keys === undefined
+    ? conditionInPart(orderBy, key, '>=')
+    : `!(${attributeBefore(orderBy, key)})`;
 }
 
 /** The condition, in CEL, that a user is before the key. */
 export function conditionBefore(orderBy: string, key: OrderKey): string {
-  if (readOrder(orderBy).keys !== undefined) return `(${attributeBefore(orderBy, key)})`;
-  return condition(orderBy, key, '<');
+  return readOrder(orderBy).keys === undefined
+    ? conditionInPart(orderBy, key, '<')
+    : `(${attributeBefore(orderBy, key)})`;
 }
 
-function condition(orderBy: string, { value, id }: OrderKey, side: '>=' | '<'): string {
-  const { by, descends } = readOrder(orderBy);
-  const constant = typeof value === 'number' ? `timestamp("${new Date(value).toISOString()}")` : JSON.stringify(value);
+/** The same for those users whose value has the type of the key's value. It is shorter, and faster in an order by an attribute. */
+export function conditionInPart(orderBy: string, { value, id }: OrderKey, side: '>=' | '<'): string {
+  const { by, descends, keys } = readOrder(orderBy);
+  const idCondition = `id ${side} "${id}"`;
+  if (value === null) return idCondition;
+  const isTime = typeof value === 'number' && keys === undefined;
+  const constant = isTime ? `timestamp("${new Date(value).toISOString()}")` : constantText(value);
   const strict = (side === '<') === descends ? '>' : '<';
+  if (keys !== undefined && typeof value === 'string' && [...value].length >= sortedCharactersMax) {
+    const isSame = `${by}.startsWith(${constant})`;
+    return `(${by} ${strict} ${constant} && !${isSame} || ${isSame} && ${idCondition})`;
+  }
   // The first part can use an index.
-  return `${by} ${strict}= ${constant} && (${by} ${strict} ${constant} || id ${side} "${id}")`;
+  return `${by} ${strict}= ${constant} && (${by} ${strict} ${constant} || ${idCondition})`;
 }
 
 /** The conditions that the value of an attribute has each of the `sortedTypes`. Comparisons with another type are false. */
@@ -42,24 +52,17 @@ function typeConditions({ by, descends }: OrderTerm): string[] {
   return descends ? conditions.reverse() : conditions;
 }
 
-function attributeBefore(orderBy: string, { value, id }: OrderKey): string {
+function attributeBefore(orderBy: string, key: OrderKey): string {
   const order = readOrder(orderBy);
-  const { by, descends } = order;
-  const isBefore = `id < "${id}"`;
   const types = typeConditions(order);
-  if (value === null) return [...types, isBefore].join(' || ');
-  const rank = sortedTypes.indexOf(typeof value);
-  const earlier = types.slice(0, descends ? types.length - 1 - rank : rank);
-  const constant = typeof value === 'number' ? numberText(value) : JSON.stringify(value);
-  const isCut = typeof value === 'string' && [...value].length >= sortedCharactersMax;
-  const isSame = isCut ? `${by}.startsWith(${constant})` : `${by} == ${constant}`;
-  const isEarlier = `${by} ${descends ? '>' : '<'} ${constant} && !(${isSame})`;
-  return [...earlier, isEarlier, `${isSame} && ${isBefore}`].join(' || ');
+  const rank = sortedTypes.indexOf(typeof key.value);
+  const earlier = rank < 0 ? types : types.slice(0, order.descends ? types.length - 1 - rank : rank);
+  return [...earlier, conditionInPart(orderBy, key, '<')].join(' || ');
 }
 
 /** The server reads integers with 64 bits, and all other numbers as doubles. */
-function numberText(value: number): string {
-  const text = String(value);
+function constantText(value: string | number | boolean): string {
+  const text = JSON.stringify(value);
   return /^-?\d{16,}$/.test(text) ? `${text}.0` : text;
 }
 

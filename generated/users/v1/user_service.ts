@@ -149,11 +149,15 @@ export interface ListUsersRequest {
    */
   query: string;
   /**
-   * A comma-separated list of create_time, update_time, first_name, last_name and email, each at most once and with an
-   * optional " desc". Spaces around commas do not matter. Empty means create_time.
+   * A comma-separated list of create_time, update_time, first_name, last_name, email, and at most five attributes, each
+   * at most once and with an optional " desc". Spaces around commas do not matter. Empty means create_time.
    *
    * Names are ordered by code point. Emails are ordered by code point too, in the form in which they are compared.
    * Users with equal values are ordered by ascending id.
+   *
+   * An attribute is named as in a filter: attributes.city, attributes.address.city, attributes["a key"]. false comes
+   * before true, then come numbers, and then texts, by the first 100 code points. " desc" reverses this. Users whose
+   * attribute is null, a list or an object, or who do not have it, come last in both directions.
    */
   orderBy: string;
   /** If true, the response has total_size, the number of matching users on all pages. */

@@ -3,8 +3,9 @@ import { isDeepStrictEqual } from 'node:util';
 import { attributeKeyOf } from '../fields.js';
 import type { Permissions } from '../model/caller.js';
 import { Fault, fieldForbidden, type Violation } from '../model/fault.js';
-import { type Filter, parseFilter } from '../model/filter.js';
+import { parseFilter } from '../model/filter.js';
 import { hiddenKeyIn } from '../model/hidden-attributes.js';
+import { parseOrderBy } from '../model/order-by.js';
 import type { User } from '../model/user.js';
 import type { UserToCreate } from './request-shapes.js';
 
@@ -14,16 +15,26 @@ const writeText = 'must not be written by the caller';
 /** Throws FIELD_FORBIDDEN. A filter could otherwise find out the values of a hidden key, one comparison at a time. */
 export function checkFilter(filter: string, { hiddenAttributes }: Permissions): void {
   if (hiddenAttributes.size === 0) return;
-  const parsed = parsedFilter(filter);
+  const parsed = attempt(() => parseFilter(filter));
   const key = parsed && hiddenKeyIn(parsed, hiddenAttributes);
   if (key === undefined) return;
   throw fieldForbidden([{ field: 'filter', description: `must not use the attribute ${key}, ${readText}` }]);
 }
 
-/** Undefined for an invalid filter, because the handler reports it with all other violations. */
-function parsedFilter(filter: string): Filter | undefined {
+/** Throws FIELD_FORBIDDEN. The order of the users would otherwise show how the values of a hidden key compare. */
+export function checkOrderBy(orderBy: string, { hiddenAttributes }: Permissions): void {
+  if (hiddenAttributes.size === 0) return;
+  const terms = attempt(() => parseOrderBy(orderBy)) ?? [];
+  const keys = terms.flatMap((term) => ('attribute' in term ? term.attribute.slice(0, 1) : []));
+  const key = keys.find((named) => hiddenAttributes.has(named));
+  if (key === undefined) return;
+  throw fieldForbidden([{ field: 'order_by', description: `must not use the attribute ${key}, ${readText}` }]);
+}
+
+/** Undefined for an invalid text, because the handler reports it with all other violations. */
+function attempt<T>(parse: () => T): T | undefined {
   try {
-    return parseFilter(filter);
+    return parse();
   } catch (error) {
     if (error instanceof Fault) return undefined;
     throw error;

@@ -9,7 +9,14 @@ import { noFields } from '../model/user.js';
 import type { Directory } from '../operations/directory.js';
 import { createWriteGuards, type WriteGuard } from '../operations/guard-writes.js';
 import { hideAttributes } from '../operations/hide-attributes.js';
-import { checkFilter, checkNewUsers, checkReplaced, checkUpdate, checkUpdatingRows } from './attribute-rules.js';
+import {
+  checkFilter,
+  checkNewUsers,
+  checkOrderBy,
+  checkReplaced,
+  checkUpdate,
+  checkUpdatingRows,
+} from './attribute-rules.js';
 import { callerOf } from './caller-gate.js';
 import type { ImportOptions, UserToCreate } from './request-shapes.js';
 
@@ -78,6 +85,7 @@ interface RawRequest {
   readonly users?: readonly UserToCreate[];
   readonly updateMask?: readonly string[];
   readonly filter?: string;
+  readonly orderBy?: string;
   readonly options?: ImportOptions;
 }
 
@@ -87,6 +95,7 @@ function checkRequest(call: RestrictedCall, request: RawRequest): WriteGuard | u
   const { permissions } = caller;
   const conditions = remainingConditions(call, request);
   if (request.filter !== undefined) checkFilter(request.filter, permissions);
+  if (request.orderBy !== undefined) checkOrderBy(request.orderBy, permissions);
   switch (method) {
     case 'CreateUser':
       if (conditions !== undefined) checkRow(call, conditions, request, request.user);

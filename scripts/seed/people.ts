@@ -78,8 +78,13 @@ function nameOf({ names }: Culture, faker: Faker): { first: string; last: string
   }
   // Surnames have two forms in some languages.
   const sex = faker.person.sexType();
-  const [first, last] = [faker.person.firstName(sex), faker.person.lastName(sex)];
+  const [first, last] = [repaired(faker.person.firstName(sex)), repaired(faker.person.lastName(sex))];
   return { first, last, latin: `${inLatin(first)}.${inLatin(last)}` };
+}
+
+/** Faker has a Dutch name, Ömer, whose UTF-8 was read as Latin-1. The result has a control character, which users must not have. */
+function repaired(name: string): string {
+  return /\p{Cc}/u.test(name) ? Buffer.from(name, 'latin1').toString('utf8') : name;
 }
 
 function inLatin(name: string): string {

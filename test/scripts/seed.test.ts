@@ -24,6 +24,13 @@ describe('the people of npm run seed', () => {
     expect(new Set(people.map(({ email }) => email)).size).toBe(people.length);
   });
 
+  it('have no control characters in their names, although Faker has one', () => {
+    // The first person with this name is number 122,390.
+    const names = [...makePeople(122_400, 1)].map(({ firstName, lastName }) => `${firstName} ${lastName}`);
+    expect(names.filter((name) => /\p{Cc}/u.test(name))).toEqual([]);
+    expect(names.some((name) => name.startsWith('Ömer '))).toBe(true);
+  });
+
   it('have names in the scripts of their cultures', () => {
     const scripts = [
       'Latin',

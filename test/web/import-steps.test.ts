@@ -126,7 +126,7 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     await button(page, 'Import 1 user').click();
     await dialog(page).getByText('The import is complete.').waitFor();
     expect(await all()).toEqual([
-      { firstName: 'Ada', email: 'ada@example.com', attributes: { Team: 'ops', costCentre: '7' } },
+      { firstName: 'Ada', email: 'ada@example.com', attributes: { Team: 'ops', costCentre: 7 } },
     ]);
     expectNoFaults();
   });

@@ -95,16 +95,21 @@ function otherTypeOf(known: KnownAttributes, key: string): CellKind | undefined 
   return type !== undefined && Object.hasOwn(otherTypes, type) ? (type as CellKind) : undefined;
 }
 
-/** The type that most other users have in the attribute, as the cells write it. Undefined if the user must choose the order of dates. */
+/**
+ * The type that most other users have in the attribute, as the cells write it, or the type of all cells if the attribute is new.
+ * Undefined if the user must choose the order of dates.
+ */
 function guessType({ field, style = unknownStyle }: Column, known: KnownAttributes): CellType | undefined {
   const key = attributeKeyOf(field);
-  const kind = key === undefined ? undefined : otherTypeOf(known, key);
+  if (key === undefined) return undefined;
+  if ((known.get(key) ?? 'null') === 'null') return style.common;
+  const kind = otherTypeOf(known, key);
   if (kind === 'number') return style.number;
   if (kind === 'date') return style.dates.length === 1 ? style.dates[0] : undefined;
   return kind;
 }
 
-/** Gives each column for one attribute the type that most other users have. */
+/** Gives each column for one attribute the type that most other users have, or the type of its cells. */
 export function withTypes(columns: readonly Column[], known: KnownAttributes): readonly Column[] {
   return columns.map((column) => withType(column, guessType(column, known)));
 }

@@ -165,7 +165,7 @@ describe('the header', () => {
 });
 
 it('fails at broken quotes with the line, and without the content of the row', async () => {
-  for (const row of ['"secret"x,a@x', 'sec"ret,a@x', '"secret,a@x']) {
+  for (const row of ['"secret"x,a@x', '"secret,a@x']) {
     const text = `first_name,email\nA,a@x\n${row}\nB,b@x\n`;
     const failure = read(text);
     await expect(failure).rejects.toThrow(/^The file cannot be read from line 3 on: /);

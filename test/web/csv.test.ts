@@ -111,13 +111,29 @@ describe('the rows of a file', () => {
     for (const [rest, count, problem] of [
       ['A,a@x\nB,"b', 1, /line 3 .*never closed/],
       ['A,a@x\n"B"b,c\n', 1, /line 3 .*closing quote/],
-      ['"A\nA",a@x\n\n,,\nB b"c,c@x\n', 1, /line 6 .*unquoted cell contains a quote/],
+      ['"A\nA",a@x\n\n,,\n"B" b,c@x\n', 1, /line 6 .*closing quote/],
+      ['"""A"",",a@x\n"B""","C"d\n', 1, /line 3 .*closing quote/],
+      ['A,a@x\nB,"b"c', 1, /line 3 .*closing quote/],
     ] as const) {
       for (const read of [readHere(header + rest, 5), readByCli(header + rest, 500)]) {
         const { rows, problem: found } = await read;
         expect(rows).toHaveLength(count);
         expect(found).toMatch(problem);
       }
+    }
+  });
+
+  it('keep a quote within a cell that does not begin with one', async () => {
+    const text =
+      'first_name;email;"5"" disk";3" disk\nAnna "Anni";a@x;"x;"""" ";12"\nB"b;b@x; "y";"""z"""\nC;c@x;;""\n';
+    for (const read of [readHere(text, 3), readHere(text, 500), readByCli(text, 1), readByCli(text, 500)]) {
+      const { rows, problem } = await read;
+      expect(problem).toBe('');
+      expect(rows).toMatchObject([
+        { user: { firstName: 'Anna "Anni"', email: 'a@x' }, original: ['Anna "Anni"', 'a@x', 'x;"" ', '12"'] },
+        { user: { firstName: 'B"b' }, original: ['B"b', 'b@x', ' "y"', '"z"'] },
+        { user: { firstName: 'C' }, original: ['C', 'c@x', '', ''] },
+      ]);
     }
   });
 

@@ -252,6 +252,16 @@ describe('the written file', () => {
     expect(cellsOf(1e21, ';')).toBe('1e+21;[1.5]\n');
   });
 
+  it('has an empty cell for an attribute without a value, except within JSON', () => {
+    const user = User.fromPartial({ attributes: { none: null, list: [null] } });
+    const columns = ['attributes.none', 'attributes.other', 'attributes.list', 'attributes'];
+    for (const format of ['csv', 'excel'] as const) {
+      expect(createExportFile(format, columns, ';').format([user])).toBe(
+        ';;[null];"{""none"":null,""list"":[null]}"\n',
+      );
+    }
+  });
+
   it('of rejected rows starts with the columns of the error, only once', () => {
     const csv = createRejectedCsv(['error_field', 'first_name', 'email'], ';');
     expect(csv.header).toBe('error_field;error_reason;error_message;first_name;email\n');

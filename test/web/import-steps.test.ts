@@ -166,7 +166,16 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     expect(await counts(page)).toEqual({ Created: '2', Updated: '0', Skipped: '0', Rejected: '2' });
     expect(await cell(page, 'first_name in row 3').inputValue()).toBe('C');
     await cell(page, 'email in row 3').fill('c@example.com');
+    expect(await cell(page, 'Cell 4 in row 4').inputValue()).toBe('y');
+    expect(await cell(page, 'Cell 4 in row 4').getAttribute('aria-invalid')).toBe('true');
     await cell(page, 'Note in row 4').fill('x; y');
+    await button(page, 'Send again').click();
+    // The last cell is not lost if another one is corrected.
+    await dialog(page).getByText('but one row was rejected').waitFor();
+    expect(await cell(page, 'Note in row 4').inputValue()).toBe('x; y');
+    const [again] = await Promise.all([page.waitForEvent('download'), button(page, 'Download rejected rows').click()]);
+    expect(await readFile(await again.path(), 'utf8')).toMatch(/\n,INVALID_ROW,.*,D,d@example\.com,x; y,y\n$/);
+    await cell(page, 'Cell 4 in row 4').fill('');
     await page.keyboard.press('Enter');
     await dialog(page).getByText('The import is complete.').waitFor();
     expect(await counts(page)).toEqual({ Created: '4', Updated: '0', Skipped: '0', Rejected: '0' });

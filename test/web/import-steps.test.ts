@@ -131,6 +131,43 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     expectNoFaults();
   });
 
+  it('of a file without a header creates a user from its first line', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await choose(page, 'Ada,ada@example.com,Navy,3\nEva,nope,Army,4\n');
+    const warning = dialog(page).getByText('The first line contains an email address.');
+    await warning.waitFor();
+    expect(await dialog(page).getByText('one row', { exact: false }).count()).toBe(1);
+    await expectAccessible();
+    await button(page, 'The first line is a person').click();
+    await warning.waitFor({ state: 'detached' });
+    await expectAccessible();
+    expect(await dialog(page).getByRole('button', { name: /^Add / }).count()).toBe(0);
+    const fields = dialog(page).locator('.columns tbody select');
+    await button(page, 'The first line names the columns').click();
+    await warning.waitFor();
+    await button(page, 'The first line is a person').click();
+    await warning.waitFor({ state: 'detached' });
+    await fields.nth(0).selectOption('First name');
+    await fields.nth(1).selectOption('Email');
+    await dialog(page).getByLabel('Field of Column 4').selectOption('Attribute with another name…');
+    await dialog(page).getByLabel('Attribute for Column 4').fill('floor');
+    await page.keyboard.press('Enter');
+    expect(await dialog(page).getByLabel('Type of Column 4').inputValue()).toBe('number');
+    await button(page, 'Check').click();
+    await button(page, 'Import 1 user').click();
+    await dialog(page).getByText('but one row was rejected').waitFor();
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      button(page, 'Download rejected rows').click(),
+    ]);
+    const lines = (await readFile(await download.path(), 'utf8')).split('\n');
+    expect(lines[0]).toBe('error_field,error_reason,error_message,first_name,email,Column 3,attributes.floor');
+    expect(lines[1]).toMatch(/,Eva,nope,Army,4$/);
+    await dialog(page).getByRole('row', { name: '2 (line 2)' }).waitFor();
+    expect(await all()).toEqual([{ firstName: 'Ada', email: 'ada@example.com', attributes: { floor: 3 } }]);
+    expectNoFaults();
+  });
+
   const expectFocusInside = async (page: Page) =>
     expect(await dialog(page).evaluate((element) => element.contains(document.activeElement))).toBe(true);
 

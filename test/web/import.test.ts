@@ -36,6 +36,7 @@ it.each([
   for (const encoding of ['', 'utf-8', 'windows-1252', 'shift_jis']) {
     const read = readPreview(file, {
       encoding,
+      hasHeader: true,
       known: Promise.resolve(new Map()),
       readRare: async () => new Map(),
       signal: new AbortController().signal,

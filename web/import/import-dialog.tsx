@@ -104,7 +104,8 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
             onTaken={onTaken}
             mayUpdate={mayCheck}
             onOther={() => steps.setStep({ kind: 'choose' })}
-            onEncoding={(encoding) => void steps.choose(step.preview.file, encoding)}
+            onEncoding={(encoding) => void steps.choose(step.preview.file, encoding, step.preview.hasHeader)}
+            onHeader={(hasHeader) => void steps.choose(step.preview.file, step.preview.encoding, hasHeader)}
             onColumns={(columns) => steps.setStep({ kind: 'preview', preview: { ...step.preview, columns } })}
             onTakenChange={setOnTaken}
           />

@@ -36,12 +36,13 @@ export interface ImportPreviewProps {
   readonly mayUpdate: boolean;
   onOther(): void;
   onEncoding(encoding: string): void;
+  onHeader(hasHeader: boolean): void;
   onColumns(columns: readonly Column[]): void;
   onTakenChange(onTaken: OnTaken): void;
 }
 
 export function ImportPreview(props: ImportPreviewProps) {
-  const { preview, problem, onTaken, mayUpdate, onOther, onEncoding, onColumns, onTakenChange } = props;
+  const { preview, problem, onTaken, mayUpdate, onOther, onEncoding, onHeader, onColumns, onTakenChange } = props;
   const { file, delimiter, encoding, encodingFound, guessedText, rows, fault } = preview;
   return (
     <>
@@ -70,6 +71,7 @@ export function ImportPreview(props: ImportPreviewProps) {
           </span>
         )}
       </p>
+      <FirstLine preview={preview} onHeader={onHeader} />
       <p class="notice warning" role="status">
         {problem}
       </p>
@@ -83,6 +85,27 @@ export function ImportPreview(props: ImportPreviewProps) {
         {onTaken === 'update' ? ' An update sets the fields that the row has. Empty cells change nothing.' : ''}
       </p>
     </>
+  );
+}
+
+/** Without this, a file without a header would lose its first user. */
+function FirstLine({ preview, onHeader }: Pick<ImportPreviewProps, 'preview' | 'onHeader'>) {
+  const { hasHeader, hasEmailFirst } = preview;
+  return (
+    <div class={hasHeader ? 'notice warning' : 'notice'} role="status">
+      {hasEmailFirst ? (
+        <>
+          <span class="grow">
+            {hasHeader
+              ? 'The first line contains an email address. It seems to be a person, and not the names of the columns.'
+              : 'The first line is imported as a person. Choose a field for each column.'}
+          </span>
+          <button type="button" class="button small" onClick={() => onHeader(!hasHeader)}>
+            {hasHeader ? 'The first line is a person' : 'The first line names the columns'}
+          </button>
+        </>
+      ) : null}
+    </div>
   );
 }
 

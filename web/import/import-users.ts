@@ -5,7 +5,7 @@
 import type { Row, RowProblem } from '../../src/user-files/columns.js';
 import { openCsv, readRecords, separatorLine } from '../../src/user-files/csv.js';
 import { type DecodedText, UnreadableFile } from '../../src/user-files/file-text.js';
-import type { Column } from '../../src/user-files/header.js';
+import { type Column, nameForFile } from '../../src/user-files/header.js';
 import type { Directory } from '../calls/directory.js';
 import { formatLine } from '../text/csv-line.js';
 import { createBlobWriter } from '../ui/download.js';
@@ -30,6 +30,8 @@ export interface ImportFile {
   readonly delimiter: string;
   /** For a file without a byte order mark. */
   readonly encoding?: string | undefined;
+  /** Whether the first line names the columns. Otherwise it is a row. */
+  readonly hasHeader: boolean;
   readonly columns: readonly Column[];
   /** The number of rows that can be read. */
   readonly rows: number;
@@ -199,7 +201,7 @@ export function rejectedFileOf({ source, rejected, rejectedRows, rejectedRest, m
 /** The unsent rows as CSV, with the columns of the original file. Leaves out rows that cannot be read. */
 export async function unsentFileOf({ source, unsent, mark }: ImportReport): Promise<Blob> {
   const { columns, delimiter } = source;
-  const names = columns.map(({ name }) => name);
+  const names = columns.map(nameForFile);
   const csv = createBlobWriter('text/csv', mark + separatorLine(delimiter) + formatLine(names, delimiter));
   const write = ({ original }: BatchRow) => csv.write(formatLine([original].flat(), delimiter));
   if (unsent === undefined) return csv.blob();
@@ -217,10 +219,7 @@ async function* rowsAfter<T extends { readonly row: number }>(last: number, rows
 }
 
 function rejectedCsvOf({ columns, delimiter }: ImportFile) {
-  return createRejectedCsv(
-    columns.map(({ name }) => name),
-    delimiter,
-  );
+  return createRejectedCsv(columns.map(nameForFile), delimiter);
 }
 
 /** Opens the file for reading. `share` is the share of its bytes that was read so far. */
@@ -232,13 +231,13 @@ export function openFile({ file, encoding }: ImportFile): { decoded: DecodedText
   return { decoded: readText(file, { encoding, onBytes }), share: () => share };
 }
 
-/** Yields the rows after the header. Throws UnreadableFile after the last row that can be read. */
+/** Yields the rows after the header, if there is one. Throws UnreadableFile after the last row that can be read. */
 export async function* readRows(
   text: AsyncIterable<string>,
-  { delimiter, columns }: ImportFile,
+  { delimiter, hasHeader, columns }: ImportFile,
 ): AsyncGenerator<Row & { readonly row: number }> {
   let row = 0;
-  let isHeader = true;
+  let isHeader = hasHeader;
   for await (const records of readRecords(await openCsv(text, delimiter))) {
     for (const fileRow of fileRowsOf(isHeader ? records.slice(1) : records, columns)) yield { ...fileRow, row: ++row };
     isHeader = false;

@@ -105,7 +105,7 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
         lastName: '',
         email: 'eva@example.com',
         profileImageUrl: '',
-        attributes: { floor: '3', Team: 'a;b' },
+        attributes: { floor: 3, Team: 'a;b' },
       },
     ]);
     expectNoFaults();

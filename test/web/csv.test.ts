@@ -174,13 +174,16 @@ describe('the rows of a file', () => {
 });
 
 it('names the columns of one field, and the missing columns', () => {
-  const refuse = (header: string[], onTaken: OnTaken = 'reject') => refuseColumns(matchHeader(header), onTaken);
+  const refuse = (header: string[], onTaken: OnTaken = 'reject', mayUpdate = false) =>
+    refuseColumns(matchHeader(header), onTaken, mayUpdate);
   expect(refuse(['firstName', ' email '])).toBeUndefined();
   expect(refuse(['first_name'])).toBe('Choose a column for Email.');
   expect(refuse(['email'])).toBe(
     'Choose a column for First name. If one column has whole names, choose Full name for it.',
   );
-  expect(refuse(['email'], 'update')).toContain('If the file has no names, export the users');
+  expect(refuse(['email'], 'skip', true)).toContain('If the file only updates users, choose to update the user');
+  expect(refuse(['email'], 'update', true)).toBeUndefined();
+  expect(refuse(['first_name'], 'update', true)).toBe('Choose a column for Email.');
   expect(refuse(['x'])).toContain('Choose a column for First name and for Email. If');
   expect(refuse(['email', 'E-Mail', 'first_name'])).toBe(
     'Two columns are Email: “email” (column 1) and “E-Mail” (column 2). Ignore all but one of them.',

@@ -68,7 +68,12 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     await dialog(page).getByLabel('If an email is taken').selectOption('Update the user who has the email');
     await button(page, 'Check').click();
     await dialog(page).getByText('3 rows would be rejected').waitFor();
-    expect(await counts(page)).toEqual({ 'To create': '1', 'To update': '2', 'To skip': '0', 'To reject': '3' });
+    expect(await counts(page)).toEqual({
+      'To create': '1',
+      'To update': '2',
+      'Without a change': '0',
+      'To reject': '3',
+    });
     expect(await all()).toHaveLength(1);
     await button(page, 'Import 3 users').click();
     await dialog(page).getByText('but 3 rows were rejected').waitFor();

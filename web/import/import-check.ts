@@ -1,8 +1,11 @@
 /** Checks all rows of a file in one ImportUsers call that writes nothing, as `roster import --dry-run` does. */
+import type { User } from '../../generated/users/v1/user.js';
+import type { DeepPartial } from '../../generated/users/v1/user_service.js';
 import type { RowProblem } from '../../src/user-files/columns.js';
 import { createPlaces } from '../../src/user-files/places.js';
 import type { KnownAttributes } from '../attributes/use-attribute-types.js';
 import type { Directory } from '../calls/directory.js';
+import { type ChangeExample, createChangeExamples, withFirstNames } from './existing-users.js';
 import { createStrayTexts, type StrayTexts } from './import-attributes.js';
 import { createImportMessages, type OnTaken } from './import-messages.js';
 import { explainProblems, type ProblemRow } from './import-problems.js';
@@ -23,6 +26,8 @@ export interface CheckReport {
   /** In all rows that were read. */
   readonly strayTexts: readonly StrayTexts[];
   readonly repeatedEmails: RepeatedEmails;
+  /** The first users who change. */
+  readonly examples: readonly ChangeExample[];
   /** The line where a row begins. Both count from 1. */
   lineOf(row: number): number;
   readonly onTaken: OnTaken;
@@ -49,6 +54,8 @@ export interface CheckOptions {
 
 // Often enough for a progress bar.
 const rowsPerProgress = 1_000;
+/** The page reads the users of so many rows at the same time. */
+const groupRowsMax = 500;
 
 /** Without the right to call ImportUsers, the page checks only what the server would not find. Never rejects. */
 export async function checkImport(
@@ -66,8 +73,18 @@ export async function checkImport(
   const reasons = createReasons();
   const strayTexts = createStrayTexts(source.columns, known);
   const repeatedEmails = createRepeatedEmails();
+  const examples = createChangeExamples(directory, signal);
+  let group: { readonly row: number; readonly user: DeepPartial<User> }[] = [];
+  const endGroup = async () => {
+    const users = group.map(({ user }) => user);
+    if (onTaken === 'update') await examples.add(group);
+    const complete = onTaken === 'update' ? await withFirstNames(directory, users, signal) : users;
+    for (const user of complete) messages?.add(user);
+    group = [];
+  };
   let rows = 0;
   let result = { created: 0, updated: 0, skipped: 0, rejected: 0 };
+  let rejectedRows: ReadonlySet<number> = new Set();
   let unreadable: unknown;
   const problem = await problemOf(signal, async () => {
     try {
@@ -82,19 +99,22 @@ export async function checkImport(
         places.add({ row, line });
         strayTexts.add(row, user.attributes);
         repeatedEmails.add(row, user.email);
-        messages?.add(user);
+        group.push({ row, user });
+        if (group.length >= groupRowsMax) await endGroup();
       }
     } catch (error) {
       signal.throwIfAborted();
       // Check the rows before the error too.
       unreadable = error;
     }
+    await endGroup();
     onProgress({ rows, share: 1 });
     result.rejected = reasons.rows();
     if (messages !== undefined) {
       const { errors, ...counts } = await directory.importUsers(messages.finish(), { signal });
       result = { ...counts, rejected: counts.rejected + result.rejected };
       const problems = new Map(errors.map((error) => [places.find(error.row).row, error]));
+      rejectedRows = new Set(problems.keys());
       const texts = await explainErrors(source, problems);
       for (const [row, { field, message }] of problems) reasons.add(row, { field, message: texts.get(row) ?? message });
     }
@@ -107,6 +127,7 @@ export async function checkImport(
     reasons: reasons.list(),
     strayTexts: strayTexts.list(),
     repeatedEmails: repeatedEmails.result(),
+    examples: examples.list(rejectedRows),
     lineOf: (row) => readPlaces.find(row - 1).line,
     onTaken,
     problem,

@@ -61,7 +61,7 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
     steps.setStep((now) => (now.kind === 'report' && now.report === report ? { ...now, ...change } : now));
   };
 
-  const problem = step.kind === 'preview' ? validatePreview(step.preview, onTaken) : undefined;
+  const problem = step.kind === 'preview' ? validatePreview(step.preview, onTaken, mayCheck) : undefined;
   const close = step.kind === 'running' ? steps.stop : isUnsaved ? () => discard.ask(onClose) : onClose;
   return (
     <Dialog

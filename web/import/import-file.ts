@@ -213,9 +213,15 @@ export function withFullName(columns: readonly Column[], samples: readonly (read
 }
 
 /** Says why the file cannot be imported. Returns undefined if it can. */
-export function validatePreview({ columns, fault, rows }: FilePreview, onTaken: OnTaken): string | undefined {
+export function validatePreview(
+  { columns, fault, rows }: FilePreview,
+  onTaken: OnTaken,
+  mayUpdate: boolean,
+): string | undefined {
   if (fault instanceof WrongEncoding) return describeFault(fault);
-  return refuseColumns(columns, onTaken) ?? (rows === 0 ? 'The file has no rows after its header.' : undefined);
+  return (
+    refuseColumns(columns, onTaken, mayUpdate) ?? (rows === 0 ? 'The file has no rows after its header.' : undefined)
+  );
 }
 
 export function describeFault(fault: unknown): string {

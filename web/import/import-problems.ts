@@ -19,11 +19,17 @@ export async function explainProblems(
   rows: readonly ProblemRow[],
   readFile: () => AsyncIterable<{ readonly row: number; readonly original: string | readonly string[] }>,
 ): Promise<ReadonlyMap<number, string>> {
+  const hasColumn = (field: string) => columns.some((column) => isColumnOf(column, field));
   const cellAt = (cells: readonly string[], field: string) =>
     cells[columns.findIndex((column) => isColumnOf(column, field))]?.trim() ?? '';
   const texts = new Map<number, string>();
   for (const { row, cells, problem } of rows) {
-    if (requiredFields.includes(problem.field) && cellAt(cells, problem.field) === '') texts.set(row, 'is empty');
+    if (!requiredFields.includes(problem.field) || cellAt(cells, problem.field) !== '') continue;
+    // Only an update can do without this column.
+    texts.set(
+      row,
+      hasColumn(problem.field) ? 'is empty' : 'No user has this email, and a new user needs a first name.',
+    );
   }
 
   const taken = rows.filter(({ problem }) => problem.reason === 'EMAIL_TAKEN');

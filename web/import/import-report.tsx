@@ -2,6 +2,7 @@
 import { useId, useState } from 'preact/hooks';
 import { formatCount } from '../text/format.js';
 import { download } from '../ui/download.js';
+import { ChangeExamples } from './change-examples.js';
 import { adviceFor, describeStray } from './import-attributes.js';
 import type { BatchState } from './import-batch.js';
 import type { CheckReport } from './import-check.js';
@@ -45,8 +46,17 @@ export function ImportCheck({ check }: { check: CheckReport }) {
       </p>
       {problem === undefined || problem === '' ? null : <p class="notice danger">{problem}</p>}
       {isCheckedByServer ? (
-        <Counts counts={{ 'To create': created, 'To update': updated, 'To skip': skipped, 'To reject': rejected }} />
+        <Counts
+          counts={{
+            'To create': created,
+            'To update': updated,
+            // The server skips a row that changes nothing.
+            [onTaken === 'update' ? 'Without a change' : 'To skip']: skipped,
+            'To reject': rejected,
+          }}
+        />
       ) : null}
+      <ChangeExamples examples={check.examples} lineOf={lineOf} />
       {reasons.length === 0 ? null : (
         <table class="table reasons">
           <thead>

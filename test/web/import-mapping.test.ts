@@ -4,6 +4,7 @@ import type { Locator, Page } from 'playwright-core';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { User } from '../../src/client/index.js';
 import { createCellStyle } from '../../src/user-files/cell-style.js';
+import type { CellType } from '../../src/user-files/cell-types.js';
 import { matchHeader } from '../../src/user-files/header.js';
 import { frequentAttributes, type KnownAttributes } from '../../web/attributes/use-attribute-types.js';
 import {
@@ -95,6 +96,12 @@ describe('attributes that exist', () => {
   });
 });
 
+function columnOf(type: CellType | undefined, cells: readonly string[]) {
+  const style = createCellStyle();
+  for (const cell of cells) style.add(cell);
+  return { ...(type && { type }), style: style.result(',') };
+}
+
 describe('the cells of a column for an attribute', () => {
   it.each([
     ['department', ['a', '']],
@@ -108,7 +115,7 @@ describe('the cells of a column for an attribute', () => {
     ['homepage', ['none']],
     ['new', ['3']],
   ])('need no note for %s: %j', (key, cells) => {
-    expect(cellNoteOf(key, typeOf(key), cells, known)).toBeUndefined();
+    expect(cellNoteOf(key, columnOf(typeOf(key), cells), cells, known)).toBeUndefined();
   });
 
   it.each([
@@ -121,7 +128,7 @@ describe('the cells of a column for an attribute', () => {
     ['start-date', ['2026-02-28', ''], 'Imported as a date.', false],
     ['start-date', ['2026-02-28', '28.2.2026'], 'Some cells are imported as text, but other users have a date.', true],
   ])('for %s: %j', (key, cells, text, isStray) => {
-    expect(cellNoteOf(key, typeOf(key), cells, known)).toEqual({ text, isStray });
+    expect(cellNoteOf(key, columnOf(typeOf(key), cells), cells, known)).toEqual({ text, isStray });
   });
 
   it.each([
@@ -129,11 +136,21 @@ describe('the cells of a column for an attribute', () => {
     ['new', 'number', ['7', 'n/a'], 'Some cells are imported as text, because they are not a number.'],
     ['new', 'number', ['0049', '+3'], 'Imported as text, because they are not a number.'],
     ['new', 'boolean', ['yes'], undefined],
+    ['new', undefined, ['01/02/2024', ''], 'These seem to be dates. Choose whether the day or the month is first.'],
+    ['new', undefined, ['01/02/2024', 'soon'], undefined],
+    ['new', 'monthFirstDate', ['01/02/2024'], undefined],
+    ['department', undefined, ['01/02/2024'], undefined],
+    [
+      'start-date',
+      undefined,
+      ['01/02/2024', '2024-12-31'],
+      'Some cells are imported as text, but other users have a date. Choose whether the day or the month is first.',
+    ],
     ['floor', undefined, ['3'], 'Imported as text, but other users have a number.'],
     ['floor', 'list', ['["3"]'], 'Other users have a number in this attribute.'],
     ['department', 'number', ['3'], 'Other users have a text in this attribute.'],
   ] as const)('for %s with the chosen type %s: %j', (key, type, cells, text) => {
-    expect(cellNoteOf(key, type, cells, known)?.text).toBe(text);
+    expect(cellNoteOf(key, columnOf(type, cells), cells, known)?.text).toBe(text);
   });
 });
 
@@ -148,9 +165,7 @@ it('a column gets the type that other users have', () => {
 
 it('a column for a new attribute gets the type of all its cells', () => {
   const typesOf = (key: string, attributes: KnownAttributes, cells: readonly string[]) => {
-    const style = createCellStyle();
-    for (const cell of cells) style.add(cell);
-    const columns = matchHeader([`attributes.${key}`]).map((column) => ({ ...column, style: style.result(',') }));
+    const columns = matchHeader([`attributes.${key}`]).map((column) => ({ ...column, ...columnOf(undefined, cells) }));
     return withTypes(columns, attributes).map(({ type }) => type);
   };
   expect(typesOf('level', known, ['3', '', '4'])).toEqual(['number']);

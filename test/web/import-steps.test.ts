@@ -75,7 +75,8 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
       'To reject': '3',
     });
     expect(await all()).toHaveLength(1);
-    await button(page, 'Import 3 users').click();
+    // Two rows are for one user.
+    await button(page, 'Import 3 rows').click();
     await dialog(page).getByText('but 3 rows were rejected').waitFor();
     expect(await counts(page)).toEqual({ Created: '1', Updated: '2', Skipped: '0', Rejected: '3' });
     expect((await all()).map(({ firstName }) => firstName)).toEqual(['C', 'E']);
@@ -325,6 +326,34 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     await Promise.all([page.waitForEvent('download'), button(page, 'Download rejected rows').click()]);
     await page.keyboard.press('Escape');
     await dialog(page).waitFor({ state: 'detached' });
+    expectNoFaults();
+  });
+
+  it('counts the reasons of many rejected rows', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    const wrong = Array.from({ length: 148 }, (_, at) => `U${at},nope${at}`);
+    await choose(
+      page,
+      `first_name,email\n${[...wrong, ',a@example.com', 'B,b@example.com', 'B,B@example.com'].join('\n')}\n`,
+    );
+    await button(page, 'Check').click();
+    await dialog(page).getByText('The server named the problems of 100 of these rows.').waitFor();
+    await dialog(page).getByText('148 rows of the file have no email address.').waitFor();
+    await button(page, 'Import 1 user').click();
+    await dialog(page).getByText('but 150 rows were rejected').waitFor();
+    const reasons = dialog(page).locator('.reasons tbody tr');
+    expect(await reasons.allTextContents()).toEqual([
+      'Email: must be one email address, like ada@example.com1481 (line 2)',
+      'First name: is empty1149 (line 150)',
+      'Email: Another user or another row has this email.1151 (line 152)',
+    ]);
+    await expectAccessible();
+    await cell(page, 'email in row 1').fill('u0@example.com');
+    await button(page, 'Send again').click();
+    await dialog(page).getByText('but 149 rows were rejected').waitFor();
+    expect(await reasons.first().textContent()).toBe(
+      'Email: must be one email address, like ada@example.com1472 (line 3)',
+    );
     expectNoFaults();
   });
 

@@ -157,16 +157,34 @@ export interface CellNote {
   readonly isStray: boolean;
 }
 
+const dateTypes = ['dayFirstDate', 'monthFirstDate'] as const;
+
+/** Whether the user must choose the order of day and month before these cells can become dates. */
+function hasOpenDates(
+  { type, style = unknownStyle }: Pick<Column, 'type' | 'style'>,
+  filled: readonly string[],
+): boolean {
+  const isAnyDate = (cell: string) => dateTypes.some((date) => !isStray(valueOfCell(cell, date), 'date'));
+  return (
+    type === undefined && style.dates.length > 1 && filled.some((cell) => !isDate(cell)) && filled.every(isAnyDate)
+  );
+}
+
+const orderAdvice = 'Choose whether the day or the month is first.';
+
 /** Returns undefined if the type of the column needs no explanation. */
 export function cellNoteOf(
   key: string,
-  cellType: CellType | undefined,
+  column: Pick<Column, 'type' | 'style'>,
   cells: readonly string[],
   known: KnownAttributes,
 ): CellNote | undefined {
+  const { type: cellType } = column;
   const filled = cells.filter((cell) => cell !== '');
   const expected = expectedTypeOf(key, kindOf(cellType), known);
+  const isOpen = hasOpenDates(column, filled);
   if (expected === undefined) {
+    if (isOpen && !known.has(key)) return { text: `These seem to be dates. ${orderAdvice}`, isStray: false };
     return filled.length > 0 && filled.every(isDate) ? { text: 'Imported as a date.', isStray: false } : undefined;
   }
   const { type, isTypeOfOthers } = expected;
@@ -174,7 +192,8 @@ export function cellNoteOf(
   if (strays.length > 0) {
     const some = strays.length < filled.length ? 'Some cells are imported as text' : 'Imported as text';
     const why = isTypeOfOthers ? 'but other users have' : 'because they are not';
-    return { text: `${some}, ${why} ${otherTypes[type].name}.`, isStray: true };
+    const advice = isOpen && type === 'date' ? ` ${orderAdvice}` : '';
+    return { text: `${some}, ${why} ${otherTypes[type].name}.${advice}`, isStray: true };
   }
   if (!isTypeOfOthers && known.has(key)) {
     return { text: `Other users have ${nameOf(otherTypeOf(known, key))} in this attribute.`, isStray: true };

@@ -10,6 +10,7 @@ import { createStrayTexts, type StrayTexts } from './import-attributes.js';
 import { createImportMessages, type OnTaken } from './import-messages.js';
 import { explainProblems, type ProblemRow } from './import-problems.js';
 import { type ImportFile, openFile, problemOf, readRows } from './import-users.js';
+import { createReasons, type RejectReason } from './reject-reasons.js';
 import { createRepeatedEmails, type RepeatedEmails } from './repeated-emails.js';
 
 export interface CheckReport {
@@ -23,6 +24,8 @@ export interface CheckReport {
   readonly rows: number;
   /** The server names only the first 100 rows that it would reject, so these may be fewer than `rejected`. */
   readonly reasons: readonly RejectReason[];
+  /** How many rows have a text without an @ as their email, or none. */
+  readonly withoutEmail: number;
   /** In all rows that were read. */
   readonly strayTexts: readonly StrayTexts[];
   readonly repeatedEmails: RepeatedEmails;
@@ -33,14 +36,6 @@ export interface CheckReport {
   readonly onTaken: OnTaken;
   /** Why the check ended early; empty if the user stopped it, undefined if it checked the whole file. */
   readonly problem: string | undefined;
-}
-
-export interface RejectReason {
-  readonly field: string;
-  readonly message: string;
-  readonly rows: number;
-  /** The number in the file of the first such row, from 1. */
-  readonly firstRow: number;
 }
 
 export interface CheckOptions {
@@ -70,6 +65,7 @@ export async function checkImport(
     : undefined;
   const places = createPlaces();
   const readPlaces = createPlaces();
+  const lineOf = (row: number) => readPlaces.find(row - 1).line;
   const reasons = createReasons();
   const strayTexts = createStrayTexts(source.columns, known);
   const repeatedEmails = createRepeatedEmails();
@@ -83,6 +79,7 @@ export async function checkImport(
     group = [];
   };
   let rows = 0;
+  let withoutEmail = 0;
   let result = { created: 0, updated: 0, skipped: 0, rejected: 0 };
   let rejectedRows: ReadonlySet<number> = new Set();
   let unreadable: unknown;
@@ -93,12 +90,13 @@ export async function checkImport(
         if (++rows % rowsPerProgress === 0) onProgress({ rows, share: share() });
         readPlaces.add({ row, line });
         if (user === undefined) {
-          reasons.add(row, rowProblem);
+          reasons.add({ row, line }, rowProblem);
           continue;
         }
         places.add({ row, line });
         strayTexts.add(row, user.attributes);
         repeatedEmails.add(row, user.email);
+        if (!user.email?.includes('@')) withoutEmail++;
         group.push({ row, user });
         if (group.length >= groupRowsMax) await endGroup();
       }
@@ -116,7 +114,9 @@ export async function checkImport(
       const problems = new Map(errors.map((error) => [places.find(error.row).row, error]));
       rejectedRows = new Set(problems.keys());
       const texts = await explainErrors(source, problems);
-      for (const [row, { field, message }] of problems) reasons.add(row, { field, message: texts.get(row) ?? message });
+      for (const [row, { field, message }] of problems) {
+        reasons.add({ row, line: lineOf(row) }, { field, message: texts.get(row) ?? message });
+      }
     }
     if (unreadable !== undefined) throw unreadable;
   });
@@ -125,10 +125,11 @@ export async function checkImport(
     isCheckedByServer,
     rows,
     reasons: reasons.list(),
+    withoutEmail,
     strayTexts: strayTexts.list(),
     repeatedEmails: repeatedEmails.result(),
     examples: examples.list(rejectedRows),
-    lineOf: (row) => readPlaces.find(row - 1).line,
+    lineOf,
     onTaken,
     problem,
   };
@@ -148,21 +149,4 @@ async function explainErrors(source: ImportFile, problems: ReadonlyMap<number, R
     // The check reports it.
   }
   return explainProblems(source.columns, rows, read);
-}
-
-/** Counts the rows of each reason. */
-function createReasons() {
-  const reasons = new Map<string, RejectReason>();
-  let rows = 0;
-  return {
-    add(row: number, { field, message }: Pick<RowProblem, 'field' | 'message'>): void {
-      rows++;
-      const key = `${field}\n${message}`;
-      const before = reasons.get(key) ?? { field, message, rows: 0, firstRow: row };
-      reasons.set(key, { ...before, rows: before.rows + 1, firstRow: Math.min(before.firstRow, row) });
-    },
-    rows: () => rows,
-    /** The most frequent first. */
-    list: () => [...reasons.values()].sort((a, b) => b.rows - a.rows || a.firstRow - b.firstRow),
-  };
 }

@@ -241,9 +241,12 @@ function Buttons({ steps, isBlocked, mayCheck, onClose, onDownloaded, children }
 
 function importText(check: CheckReport): string {
   const users = check.created + check.updated;
+  // Several rows may be for one user.
+  const isByRow = check.onTaken === 'update' && (check.repeatedEmails.emails > 0 || check.repeatedEmails.isCut);
   if (check.isCheckedByServer && isAllRejected(check)) return 'Correct the rows';
   if (users === 0) return 'Import';
-  return users === 1 ? 'Import 1 user' : `Import ${formatCount(users)} users`;
+  if (users === 1) return isByRow ? 'Import 1 row' : 'Import 1 user';
+  return `Import ${formatCount(users)} ${isByRow ? 'rows' : 'users'}`;
 }
 
 interface ReportButtonsProps extends Pick<ButtonsProps, 'onClose' | 'onDownloaded' | 'children'> {

@@ -240,7 +240,7 @@ function ColumnSelect({ column, cells, known, onColumn }: ColumnSelectProps) {
       {chosenKey === undefined ? null : (
         <>
           <ColumnTypeSelect column={column} noteId={noteId} onColumn={onColumn} />
-          <AttributeNote id={noteId} attribute={chosenKey} type={column.type} cells={cells} known={known} />
+          <AttributeNote id={noteId} attribute={chosenKey} column={column} cells={cells} known={known} />
         </>
       )}
     </>
@@ -250,12 +250,12 @@ function ColumnSelect({ column, cells, known, onColumn }: ColumnSelectProps) {
 interface AttributeNoteProps extends Pick<ColumnSelectProps, 'cells' | 'known'> {
   readonly id: string;
   readonly attribute: string;
-  readonly type: Column['type'];
+  readonly column: Column;
 }
 
 /** Says what the cells become, and whether the attribute may be a second spelling of another one. */
-function AttributeNote({ id, attribute, type, cells, known }: AttributeNoteProps) {
-  const note = cellNoteOf(attribute, type, cells, known);
+function AttributeNote({ id, attribute, column, cells, known }: AttributeNoteProps) {
+  const note = cellNoteOf(attribute, column, cells, known);
   return (
     <div id={id} class="column-note">
       <SimilarKey value={attribute} known={known} />

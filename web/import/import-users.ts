@@ -12,7 +12,8 @@ import { createBlobWriter } from '../ui/download.js';
 import { createRejectedCsv, fileRowsOf, readText } from './csv.js';
 import { type BatchRow, BatchSender, type BatchState, initialState, type UnfinishedBatch } from './import-batch.js';
 import type { OnTaken } from './import-messages.js';
-import { explainProblems } from './import-problems.js';
+import { explainEmpty, explainProblems } from './import-problems.js';
+import { createReasons, type RejectReason } from './reject-reasons.js';
 
 // Throughput by batch size is in docs/benchmarks.md. A response lists about 30 invalid rows, and the batch is sent
 // again to find more, so smaller batches are faster if many rows are invalid.
@@ -73,8 +74,12 @@ export interface ImportReport extends BatchState {
   readonly rejectedRows: readonly RejectedRow[];
   /** The problems of these rows that the page explains itself, by the number of the row. */
   readonly texts: ReadonlyMap<number, string>;
-  /** The other rejected rows as CSV, without a header. */
-  readonly rejectedRest: { readonly rows: number; readonly csv: Blob };
+  /** The other rejected rows: as CSV without a header, and counted by their reasons. */
+  readonly rejectedRest: {
+    readonly rows: number;
+    readonly csv: Blob;
+    readonly reasons: readonly RejectReason[];
+  };
   /** Before the text of the file with rejected rows. It identifies UTF-8 if the original file was not plain UTF-8. */
   readonly mark: string;
 }
@@ -102,6 +107,7 @@ async function importFrom(
   const { decoded } = openFile(source);
   const rejectedRows: RejectedRow[] = [...(before?.rejectedRows ?? [])];
   const rest = createBlobWriter('text/csv');
+  const restReasons = createReasons(before?.rejectedRest.reasons);
   const { format } = rejectedCsvOf(source);
   const sender = new BatchSender({
     directory,
@@ -112,7 +118,10 @@ async function importFrom(
     onRejected({ row, line, original }, problem) {
       const cells = [original].flat();
       if (rejectedRows.length < rejectedKeptMax) rejectedRows.push({ row, line, cells, problem });
-      else rest.write(format(cells, problem));
+      else {
+        rest.write(format(cells, problem));
+        restReasons.add({ row, line }, reasonOf(source, cells, problem));
+      }
     },
   });
   let lastRead = before?.unsent?.lastRead ?? 0;
@@ -138,6 +147,7 @@ async function importFrom(
     rejectedRest: {
       rows: sender.state.rejected - rejectedRows.length,
       csv: new Blob([before?.rejectedRest.csv ?? '', rest.blob()]),
+      reasons: restReasons.list(),
     },
     // An import that continues may end before it reads the file.
     mark: before?.mark ?? (decoded.isPlainUtf8() ? '' : '\ufeff'),
@@ -184,6 +194,21 @@ export async function retryRejected(
     rejectedRows: stillRejected,
     texts: await explainRejected(source, stillRejected),
   };
+}
+
+/** The reasons of all rejected rows, the most frequent first. */
+export function reasonsOf({ source, rejectedRows, rejectedRest }: ImportReport): readonly RejectReason[] {
+  const reasons = createReasons(rejectedRest.reasons);
+  for (const { row, line, cells, problem } of rejectedRows)
+    reasons.add({ row, line }, reasonOf(source, cells, problem));
+  return reasons.list();
+}
+
+/** A reason that all rows with the same problem share. */
+function reasonOf({ columns }: ImportFile, cells: readonly string[], problem: RowProblem) {
+  // Only the first rejected rows are compared with the others of the file.
+  if (problem.reason === 'EMAIL_TAKEN') return { ...problem, message: 'Another user or another row has this email.' };
+  return { ...problem, message: explainEmpty(columns, { cells, problem }) ?? problem.message };
 }
 
 function explainRejected(source: ImportFile, rejectedRows: readonly RejectedRow[]) {

@@ -4,7 +4,6 @@ import type { JsonValue } from '../users/user-fields.js';
 import type { ChangeExample } from './existing-users.js';
 import type { CheckReport } from './import-check.js';
 import { shortened } from './import-report.js';
-import { RowNumber } from './rejected-rows.js';
 
 const changesMax = 4;
 
@@ -20,7 +19,6 @@ export function ChangeExamples({ examples, lineOf }: ChangeExamplesProps) {
         <tr>
           <th scope="col">{examples.length === 1 ? 'A user who changes' : 'Users who change, for example'}</th>
           <th scope="col">Changes</th>
-          <th scope="col">Row</th>
         </tr>
       </thead>
       <tbody>
@@ -28,6 +26,9 @@ export function ChangeExamples({ examples, lineOf }: ChangeExamplesProps) {
           <tr key={row}>
             <td>
               <bdi>{email}</bdi>
+              <p class="hint">
+                row {formatCount(row)} (line {formatCount(lineOf(row))})
+              </p>
             </td>
             <td>
               <ul>
@@ -42,9 +43,6 @@ export function ChangeExamples({ examples, lineOf }: ChangeExamplesProps) {
                 ))}
                 {changes.length > changesMax ? <li>and {formatCount(changes.length - changesMax)} more</li> : null}
               </ul>
-            </td>
-            <td class="numeric">
-              <RowNumber row={row} line={lineOf(row)} />
             </td>
           </tr>
         ))}

@@ -43,7 +43,7 @@ export interface ImportPreviewProps {
 
 export function ImportPreview(props: ImportPreviewProps) {
   const { preview, problem, onTaken, mayUpdate, onOther, onEncoding, onHeader, onColumns, onTakenChange } = props;
-  const { file, delimiter, encoding, encodingFound, guessedText, rows, fault } = preview;
+  const { file, delimiter, encoding, encodingFound, guessedText, hasHeader, hasEmailFirst, rows, fault } = preview;
   return (
     <>
       <p class="line wrap">
@@ -78,7 +78,10 @@ export function ImportPreview(props: ImportPreviewProps) {
       {fault === undefined || fault instanceof WrongEncoding ? null : (
         <p class="notice danger">{fault.message} Only the rows before that line can be imported.</p>
       )}
-      <AddAttributes columns={preview.columns} known={preview.known} onColumns={onColumns} />
+      {/* The cells of a person are no names of attributes. */}
+      {hasHeader && hasEmailFirst ? null : (
+        <AddAttributes columns={preview.columns} known={preview.known} onColumns={onColumns} />
+      )}
       <ColumnTable preview={preview} onColumns={onColumns} />
       <p class="hint">
         Valid rows are written even if others are rejected. Users that were written stay, even if you stop the import.
@@ -92,7 +95,7 @@ export function ImportPreview(props: ImportPreviewProps) {
 function FirstLine({ preview, onHeader }: Pick<ImportPreviewProps, 'preview' | 'onHeader'>) {
   const { hasHeader, hasEmailFirst } = preview;
   return (
-    <div class={hasHeader ? 'notice warning' : 'notice'} role="status">
+    <div class={hasHeader ? 'notice warning first-line' : 'notice first-line'} role="status">
       {hasEmailFirst ? (
         <>
           <span class="grow">

@@ -2,7 +2,7 @@
 import { InvalidArgumentError } from 'commander';
 import { attributePath, writablePaths } from '../fields.js';
 import { isWritable, snakeCase } from '../user-files/columns.js';
-import { type Column, fieldNamed } from '../user-files/header.js';
+import { type Column, fieldNamed, looksLikeEmail } from '../user-files/header.js';
 import { UsageError } from './failure.js';
 
 /** Parses `first_name=Given name` for commander. A repeated flag adds to the previous ones. */
@@ -49,7 +49,10 @@ export function missingColumns(columns: readonly Column[], missing: readonly str
   const [field = ''] = missing;
   const example = columns.find((column) => isUnknown(column) && canBeGiven(column, columns));
   const others = columns.filter(({ name }) => name !== '').map((column) => describe(column, columns));
-  const advice = example && ` If one of them is ${field}, name it, for example with ${optionOf(field, example.name)}.`;
+  const isUser = columns.some(({ name }) => looksLikeEmail(name));
+  const advice = isUser
+    ? ' The first line must name the columns, but it contains an email address, like a user.'
+    : example && ` If one of them is ${field}, name it, for example with ${optionOf(field, example.name)}.`;
   return new UsageError(
     `There is no column for ${missing.join(' or ')}, which every user needs. The columns are ${others.join(', ')}.${advice ?? ''}`,
   );

@@ -91,7 +91,8 @@ function readStructure(text: string): unknown {
   return (Array.isArray(value) || isObject(value)) && !hasInfinity(value) ? value : undefined;
 }
 
-function readNumber(text: string, type: 'number' | 'commaNumber' | 'pointNumber'): number | undefined {
+/** The text has no white space around it. Undefined if it is not a number, or if a double would change it. */
+export function readNumber(text: string, type: 'number' | 'commaNumber' | 'pointNumber'): number | undefined {
   const literal = literalOf(text, type);
   return jsonNumber.test(literal) && isExactNumber(literal) ? Number(literal) : undefined;
 }
@@ -122,7 +123,8 @@ const months = [
   'december',
 ];
 
-function readDate(text: string, type: 'dayFirstDate' | 'monthFirstDate'): string | undefined {
+/** The text has no white space around it. Undefined if it is not a day of the calendar. */
+export function readDate(text: string, type: 'dayFirstDate' | 'monthFirstDate'): string | undefined {
   const [, first = '', , second = '', year = ''] = numericDate.exec(text) ?? [];
   if (year !== '') return type === 'dayFirstDate' ? isoDate(year, second, first) : isoDate(year, first, second);
   const [, isoYear, , isoMonth = '', isoDay = ''] = yearFirstDate.exec(text) ?? [];

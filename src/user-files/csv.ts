@@ -12,11 +12,11 @@ import { UnreadableFile, WrongEncoding } from './file-text.js';
 const recordLengthMax = 1_048_576;
 
 const problemsByCode: Readonly<Record<string, string>> = {
-  INVALID_OPENING_QUOTE: 'an unquoted cell contains a quote; quote the whole cell, and write the quote twice',
-  CSV_INVALID_CLOSING_QUOTE: 'text follows a closing quote; write a quote within a quoted cell twice',
   CSV_QUOTE_NOT_CLOSED: 'a quote is opened and never closed',
   CSV_MAX_RECORD_SIZE: 'a row is longer than 1 MiB, perhaps because a quote is never closed',
 };
+
+const invalidClosingQuote = 'text follows a closing quote; write a quote within a quoted cell twice';
 
 export interface CsvRecord {
   readonly cells: string[];
@@ -44,7 +44,7 @@ export async function openCsv(source: AsyncIterable<string>, requested?: string)
   const chunks = source[Symbol.asyncIterator]();
   let head = '';
   let isEnd = false;
-  while (!isEnd && !hasWholeHeader(head) && head.length <= recordLengthMax) {
+  while (!isEnd && !hasWholeHeader(head, requested) && head.length <= recordLengthMax) {
     const { done, value } = await chunks.next();
     if (done) isEnd = true;
     else head += value;
@@ -78,35 +78,58 @@ export function separatorLine(delimiter: string): string {
   return Object.hasOwn(delimiterNames, delimiter) ? '' : `sep=${delimiter}\n`;
 }
 
+/** Any of these characters may be before a quoted cell, and so may the start of the text. */
+function beforeCell(delimiters: string): string {
+  return `(?:^|[\\r\\n${delimiters.replaceAll(/[\]\\^-]/g, '\\$&')}])`;
+}
+
 /** Splits a text into lines. Each quoted cell becomes a letter, so that its delimiters and breaks do not count. */
-function linesWithoutQuoted(text: string): string[] {
+function linesWithoutQuoted(text: string, delimiters: string): string[] {
   return text
     .slice(0, recordLengthMax)
-    .replaceAll(/"(?:[^"]|"")*"/g, 'x')
+    .replaceAll(new RegExp(`(?<=${beforeCell(delimiters)})"(?:[^"]|"")*"`, 'g'), 'x')
     .split(/[\r\n]/);
 }
 
+const candidates = Object.keys(delimiterNames);
+
 const isHeader = (line: string) => /[\p{L}\p{N}]/u.test(line);
 
-function hasWholeHeader(head: string): boolean {
-  const [firstLine] = separatorLineOf(head);
-  const lines = linesWithoutQuoted(head.slice(firstLine.length));
+function hasWholeHeader(head: string, requested = ''): boolean {
+  const [firstLine, separator = ''] = separatorLineOf(head);
+  const delimiters = candidates.join('') + requested + separator;
+  const lines = linesWithoutQuoted(head.slice(firstLine.length), delimiters);
   const header = lines.slice(0, -1).find(isHeader);
-  // A remaining quote has not been closed yet.
-  return header !== undefined && !header.includes('"');
+  // A remaining quote at the start of a cell has not been closed yet.
+  return header !== undefined && !new RegExp(`${beforeCell(delimiters)}"`).test(header);
 }
 
 /** Returns the delimiter that occurs most often in the header. */
 function guessDelimiter(text: string): string {
-  const header = linesWithoutQuoted(text).find(isHeader) ?? '';
-  const candidates = Object.keys(delimiterNames);
+  const header = linesWithoutQuoted(text, candidates.join('')).find(isHeader) ?? '';
   const counts = candidates.map((delimiter) => header.split(delimiter).length);
   return candidates[counts.indexOf(Math.max(...counts))] ?? ',';
 }
 
+/** Whether text follows the closing quote of a cell. `raw` is a whole record. */
+function hasTextAfterQuote(raw: string, delimiter: string): boolean {
+  const quoted = /"(?:[^"]|"")*"/y;
+  for (let at = 0; at >= 0; ) {
+    if (raw[at] === '"') {
+      quoted.lastIndex = at;
+      at += quoted.exec(raw)?.[0].length ?? 1;
+      const isEnd = at === raw.length || /[\r\n]/.test(raw.charAt(at)) || raw.startsWith(delimiter, at);
+      if (!isEnd) return true;
+    }
+    const end = raw.indexOf(delimiter, at);
+    at = end < 0 ? -1 : end + delimiter.length;
+  }
+  return false;
+}
+
 /**
- * Yields the records that are not blank, in groups. If the quotes of a record are invalid, yields the earlier records
- * and then throws UnreadableFile.
+ * Yields the records that are not blank, in groups. A quote within a cell that does not begin with one is a character like any
+ * other. If the quotes of a record are invalid, yields the earlier records and then throws UnreadableFile.
  */
 export async function* readRecords({ text, delimiter, line: firstLine }: CsvText): AsyncGenerator<CsvRecord[]> {
   const records: CsvRecord[] = [];
@@ -116,8 +139,14 @@ export async function* readRecords({ text, delimiter, line: firstLine }: CsvText
     record_delimiter: ['\r\n', '\n', '\r'],
     relax_column_count: true,
     max_record_size: recordLengthMax,
+    // The parser then also accepts text after a closing quote, which could be two cells without a delimiter between them.
+    relax_quotes: true,
+    raw: true,
     // Take the records here, because the parser discards its output after an error.
-    on_record: (cells: string[]) => {
+    on_record: (given: unknown) => {
+      const { record: cells, raw } = given as { record: string[]; raw: string };
+      const isSuspect = cells.some((cell) => cell.startsWith('"'));
+      if (isSuspect && hasTextAfterQuote(raw, delimiter)) throw new UnreadableFile(invalidClosingQuote, line);
       if (!isBlank(cells)) records.push({ cells, line });
       line += 1;
       for (const cell of cells) if (/[\r\n]/.test(cell)) line += cell.split(/\r\n|[\r\n]/).length - 1;

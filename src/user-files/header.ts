@@ -11,6 +11,8 @@ import { fullNameColumn } from './full-name.js';
 
 export interface Column {
   readonly name: string;
+  /** The file has no header, so that the name is only a number. */
+  readonly isUnnamed?: true;
   /** In snake_case, or attributes.KEY, or full_name, which is both names. Empty if the column is not imported. */
   readonly field: string;
   /** Whether it is not imported because clients cannot write the field, as in an export. */
@@ -46,6 +48,23 @@ const otherNames: Readonly<Record<string, readonly string[]>> = {
   ],
   profile_image_url: ['imageurl', 'photourl', 'avatarurl', 'pictureurl'],
 };
+
+// Only for guesses. The server validates emails.
+const emailForm = /^[^\s@]+@[^\s@]+\.[^\s@]+$/;
+
+export function looksLikeEmail(cell: string): boolean {
+  return emailForm.test(cell.trim());
+}
+
+/** Columns for a file whose first line is a user like all others. */
+export function unnamedColumns(firstLine: readonly string[]): Column[] {
+  return firstLine.map((_, index) => ({ name: `Column ${index + 1}`, field: '', isIgnored: false, isUnnamed: true }));
+}
+
+/** The name of the column in a file that is written for a later import. */
+export function nameForFile({ name, field, isUnnamed }: Column): string {
+  return isUnnamed && field !== '' ? field : name;
+}
 
 /** Returns the same text for spellings of a name that differ only in case, spaces or punctuation. */
 function normalize(name: string): string {

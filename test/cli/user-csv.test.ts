@@ -109,6 +109,7 @@ describe('the header', () => {
     ['first_name,email,Age,Äge\n', {}, /^Unknown columns: "Age", "Äge"\..*--ignore-unknown-columns/],
     ['first_name;email\n', { delimiter: ',' }, /--delimiter ';'/],
     ['first_name,last_name\n', {}, /no column for email/],
+    ['Ada,Lovelace,ada@example.com\n', {}, /The first line must name the columns, but it contains an email address/],
     ['first_name,email,firstName\n', {}, /twice/],
     ['first_name,email\n', { column: new Map([['Mail', 'email']]), ignoreUnknownColumns: true }, /no column "Mail"/],
     ['', {}, /There is no header/],
@@ -165,7 +166,7 @@ describe('the header', () => {
 });
 
 it('fails at broken quotes with the line, and without the content of the row', async () => {
-  for (const row of ['"secret"x,a@x', 'sec"ret,a@x', '"secret,a@x']) {
+  for (const row of ['"secret"x,a@x', '"secret,a@x']) {
     const text = `first_name,email\nA,a@x\n${row}\nB,b@x\n`;
     const failure = read(text);
     await expect(failure).rejects.toThrow(/^The file cannot be read from line 3 on: /);

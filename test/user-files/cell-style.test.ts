@@ -46,3 +46,43 @@ it.each([
 ] as const)('dates are of the types %j if the cells are %j', (types, cells) => {
   expect(styleOf(cells).dates).toEqual(types);
 });
+
+it.each([
+  ['number', ['3', '', '-12', ' 7 ', '0']],
+  ['number', ['1\u202f234', '5']],
+  ['pointNumber', ['7.50', '1.234', '12']],
+  ['commaNumber', ['1.234,5', '7']],
+  ['boolean', ['yes', 'NO', '']],
+  ['boolean', ['true', 'False']],
+  ['dayFirstDate', ['31.12.2024', '01.02.2024', '']],
+  ['monthFirstDate', ['12/31/2024', '1/2/2024']],
+  ['dayFirstDate', ['2024-12-31', '2024-01-02']],
+  ['dayFirstDate', ['5 May 2024', 'June 6, 2024']],
+] as const)('all cells have the type %s: %j', (type, cells) => {
+  expect(styleOf(cells).common).toBe(type);
+});
+
+it.each([
+  [[]],
+  [['', '']],
+  [['3', 'n/a']],
+  [['3', ' ']],
+  [['00123', '45']],
+  [['+49 30 1234567']],
+  [['600 123 456']],
+  [['1234567890123456']],
+  [['12E4', '5']],
+  [['1.234', '5.678']],
+  [['1,234']],
+  [['12,5', '7.50']],
+  [['{"a":1}', '[1]']],
+  [['3', 'yes']],
+  [['1', 'yes', '0']],
+  [['01/02/2024', '2024-12-31']],
+  [['12/31/2024', '31/12/2024']],
+  [['2024-02-30']],
+  [['2024-12-31', 'soon']],
+  [['2024-12-31', '3']],
+])('not all cells certainly have one type: %j', (cells) => {
+  expect(styleOf(cells).common).toBeUndefined();
+});

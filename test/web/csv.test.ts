@@ -111,13 +111,29 @@ describe('the rows of a file', () => {
     for (const [rest, count, problem] of [
       ['A,a@x\nB,"b', 1, /line 3 .*never closed/],
       ['A,a@x\n"B"b,c\n', 1, /line 3 .*closing quote/],
-      ['"A\nA",a@x\n\n,,\nB b"c,c@x\n', 1, /line 6 .*unquoted cell contains a quote/],
+      ['"A\nA",a@x\n\n,,\n"B" b,c@x\n', 1, /line 6 .*closing quote/],
+      ['"""A"",",a@x\n"B""","C"d\n', 1, /line 3 .*closing quote/],
+      ['A,a@x\nB,"b"c', 1, /line 3 .*closing quote/],
     ] as const) {
       for (const read of [readHere(header + rest, 5), readByCli(header + rest, 500)]) {
         const { rows, problem: found } = await read;
         expect(rows).toHaveLength(count);
         expect(found).toMatch(problem);
       }
+    }
+  });
+
+  it('keep a quote within a cell that does not begin with one', async () => {
+    const text =
+      'first_name;email;"5"" disk";3" disk\nAnna "Anni";a@x;"x;"""" ";12"\nB"b;b@x; "y";"""z"""\nC;c@x;;""\n';
+    for (const read of [readHere(text, 3), readHere(text, 500), readByCli(text, 1), readByCli(text, 500)]) {
+      const { rows, problem } = await read;
+      expect(problem).toBe('');
+      expect(rows).toMatchObject([
+        { user: { firstName: 'Anna "Anni"', email: 'a@x' }, original: ['Anna "Anni"', 'a@x', 'x;"" ', '12"'] },
+        { user: { firstName: 'B"b' }, original: ['B"b', 'b@x', ' "y"', '"z"'] },
+        { user: { firstName: 'C' }, original: ['C', 'c@x', '', ''] },
+      ]);
     }
   });
 
@@ -158,13 +174,16 @@ describe('the rows of a file', () => {
 });
 
 it('names the columns of one field, and the missing columns', () => {
-  const refuse = (header: string[], onTaken: OnTaken = 'reject') => refuseColumns(matchHeader(header), onTaken);
+  const refuse = (header: string[], onTaken: OnTaken = 'reject', mayUpdate = false) =>
+    refuseColumns(matchHeader(header), onTaken, mayUpdate);
   expect(refuse(['firstName', ' email '])).toBeUndefined();
   expect(refuse(['first_name'])).toBe('Choose a column for Email.');
   expect(refuse(['email'])).toBe(
     'Choose a column for First name. If one column has whole names, choose Full name for it.',
   );
-  expect(refuse(['email'], 'update')).toContain('If the file has no names, export the users');
+  expect(refuse(['email'], 'skip', true)).toContain('If the file only updates users, choose to update the user');
+  expect(refuse(['email'], 'update', true)).toBeUndefined();
+  expect(refuse(['first_name'], 'update', true)).toBe('Choose a column for Email.');
   expect(refuse(['x'])).toContain('Choose a column for First name and for Email. If');
   expect(refuse(['email', 'E-Mail', 'first_name'])).toBe(
     'Two columns are Email: “email” (column 1) and “E-Mail” (column 2). Ignore all but one of them.',
@@ -234,6 +253,16 @@ describe('the written file', () => {
     expect(cellsOf(-1.5, ';')).toBe('"-1,5";[1.5]\n');
     expect(cellsOf(-1.5, ',')).toBe('-1.5,[1.5]\n');
     expect(cellsOf(1e21, ';')).toBe('1e+21;[1.5]\n');
+  });
+
+  it('has an empty cell for an attribute without a value, except within JSON', () => {
+    const user = User.fromPartial({ attributes: { none: null, list: [null] } });
+    const columns = ['attributes.none', 'attributes.other', 'attributes.list', 'attributes'];
+    for (const format of ['csv', 'excel'] as const) {
+      expect(createExportFile(format, columns, ';').format([user])).toBe(
+        ';;[null];"{""none"":null,""list"":[null]}"\n',
+      );
+    }
   });
 
   it('of rejected rows starts with the columns of the error, only once', () => {

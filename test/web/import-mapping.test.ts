@@ -3,6 +3,8 @@ import { readFile } from 'node:fs/promises';
 import type { Locator, Page } from 'playwright-core';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { User } from '../../src/client/index.js';
+import { createCellStyle } from '../../src/user-files/cell-style.js';
+import type { CellType } from '../../src/user-files/cell-types.js';
 import { matchHeader } from '../../src/user-files/header.js';
 import { frequentAttributes, type KnownAttributes } from '../../web/attributes/use-attribute-types.js';
 import {
@@ -94,6 +96,12 @@ describe('attributes that exist', () => {
   });
 });
 
+function columnOf(type: CellType | undefined, cells: readonly string[]) {
+  const style = createCellStyle();
+  for (const cell of cells) style.add(cell);
+  return { ...(type && { type }), style: style.result(',') };
+}
+
 describe('the cells of a column for an attribute', () => {
   it.each([
     ['department', ['a', '']],
@@ -107,7 +115,7 @@ describe('the cells of a column for an attribute', () => {
     ['homepage', ['none']],
     ['new', ['3']],
   ])('need no note for %s: %j', (key, cells) => {
-    expect(cellNoteOf(key, typeOf(key), cells, known)).toBeUndefined();
+    expect(cellNoteOf(key, columnOf(typeOf(key), cells), cells, known)).toBeUndefined();
   });
 
   it.each([
@@ -120,7 +128,7 @@ describe('the cells of a column for an attribute', () => {
     ['start-date', ['2026-02-28', ''], 'Imported as a date.', false],
     ['start-date', ['2026-02-28', '28.2.2026'], 'Some cells are imported as text, but other users have a date.', true],
   ])('for %s: %j', (key, cells, text, isStray) => {
-    expect(cellNoteOf(key, typeOf(key), cells, known)).toEqual({ text, isStray });
+    expect(cellNoteOf(key, columnOf(typeOf(key), cells), cells, known)).toEqual({ text, isStray });
   });
 
   it.each([
@@ -128,11 +136,21 @@ describe('the cells of a column for an attribute', () => {
     ['new', 'number', ['7', 'n/a'], 'Some cells are imported as text, because they are not a number.'],
     ['new', 'number', ['0049', '+3'], 'Imported as text, because they are not a number.'],
     ['new', 'boolean', ['yes'], undefined],
+    ['new', undefined, ['01/02/2024', ''], 'These seem to be dates. Choose whether the day or the month is first.'],
+    ['new', undefined, ['01/02/2024', 'soon'], undefined],
+    ['new', 'monthFirstDate', ['01/02/2024'], undefined],
+    ['department', undefined, ['01/02/2024'], undefined],
+    [
+      'start-date',
+      undefined,
+      ['01/02/2024', '2024-12-31'],
+      'Some cells are imported as text, but other users have a date. Choose whether the day or the month is first.',
+    ],
     ['floor', undefined, ['3'], 'Imported as text, but other users have a number.'],
     ['floor', 'list', ['["3"]'], 'Other users have a number in this attribute.'],
     ['department', 'number', ['3'], 'Other users have a text in this attribute.'],
   ] as const)('for %s with the chosen type %s: %j', (key, type, cells, text) => {
-    expect(cellNoteOf(key, type, cells, known)?.text).toBe(text);
+    expect(cellNoteOf(key, columnOf(type, cells), cells, known)?.text).toBe(text);
   });
 });
 
@@ -143,6 +161,18 @@ it('a column gets the type that other users have', () => {
   expect(withTypes(matchHeader(['attributes.start-date', 'attributes.toString']), known)).toEqual(
     matchHeader(['attributes.start-date', 'attributes.toString']),
   );
+});
+
+it('a column for a new attribute gets the type of all its cells', () => {
+  const typesOf = (key: string, attributes: KnownAttributes, cells: readonly string[]) => {
+    const columns = matchHeader([`attributes.${key}`]).map((column) => ({ ...column, ...columnOf(undefined, cells) }));
+    return withTypes(columns, attributes).map(({ type }) => type);
+  };
+  expect(typesOf('level', known, ['3', '', '4'])).toEqual(['number']);
+  expect(typesOf('level', known, ['3', '', 'n/a'])).toEqual([undefined]);
+  expect(typesOf('level', new Map([['level', 'null']]), ['yes', 'no'])).toEqual(['boolean']);
+  expect(typesOf('department', known, ['3', '4'])).toEqual([undefined]);
+  expect(typesOf('floor', known, ['yes', 'no'])).toEqual(['number']);
 });
 
 it('a type that the user chose stays if the attribute gets another name', () => {
@@ -351,6 +381,34 @@ describe.skipIf(browserMissing !== undefined)('attributes in an import on the pa
     await dialog(page).getByText('The import is complete.').waitFor();
     expect(await attributesOf('ada@example.com')).toEqual({ Level: 7.5, Vegan: false, floor: '5' });
     expect(await attributesOf('bo@example.com')).toEqual({ Level: '007', floor: '7' });
+    expectNoFaults();
+  });
+
+  it('that are new get the type of all their cells, and stay texts if a number would change them', async () => {
+    const { page, expectNoFaults } = await open();
+    const rows = [
+      'Ada,ada@example.com,7.50,no,31.12.2024,00123,+4930',
+      'Eva,eva@example.com,12,YES,01.02.2025,45,+4940',
+    ];
+    await choose(page, `first_name,email,Level,Vegan,Since,Code,Phone\n${rows.join('\n')}\n`);
+    await button(page, 'Add them as attributes').click();
+    const types = await Promise.all(
+      ['Level', 'Vegan', 'Since', 'Code', 'Phone'].map((name) =>
+        type(page, name).locator('option:checked').textContent(),
+      ),
+    );
+    expect(types).toEqual(['as number', 'as yes or no', 'as date', 'as text', 'as text']);
+    const samples = (row: number) => dialog(page).locator('.columns tbody tr').nth(row).locator('.samples > span');
+    expect(await samples(2).allTextContents()).toEqual(['7.5', '12']);
+    expect(await samples(3).allTextContents()).toEqual(['No', 'Yes']);
+    expect(await samples(4).allTextContents()).toEqual(['2024-12-31', '2025-02-01']);
+    await type(page, 'Level').selectOption('as text');
+    expect(await samples(2).allTextContents()).toEqual(['7.50', '12']);
+    await button(page, 'Check').click();
+    await button(page, 'Import 2 users').click();
+    await dialog(page).getByText('The import is complete.').waitFor();
+    const attributes = { Level: '7.50', Vegan: false, Since: '2024-12-31', Code: '00123', Phone: '+4930' };
+    expect(await attributesOf('ada@example.com')).toEqual(attributes);
     expectNoFaults();
   });
 

@@ -81,15 +81,69 @@ describe.skipIf(browserMissing !== undefined)('names in an import on the page', 
     await dialog(page).getByText('is both names').waitFor({ state: 'detached' });
   });
 
-  it('are needed even for an update, and the page says how to get them', async () => {
-    const { page, expectAccessible } = await site.open('#dialog=import');
-    await choose(page, 'E-Mail,attributes.city\na@example.com,Oslo\n');
+  it('are not needed for an update, which says what it changes', async () => {
+    const attributes = { city: 'Oslo', floor: 3 };
+    await site.app.client.batchCreateUsers({
+      users: [
+        ...['a', 'b', 'c'].map((name) => ({
+          firstName: name,
+          lastName: 'Old',
+          email: `${name}@example.com`,
+          attributes,
+        })),
+        ...Array.from({ length: 200 }, (_, at) => ({ firstName: 'U', lastName: `${at}`, email: `u${at}@example.com` })),
+      ],
+    });
+    const { page, expectAccessible, expectNoFaults } = await site.open('#dialog=import');
+    const rows = ['A@example.com,Paris,3', 'b@example.com,Oslo,3', 'new@example.com,Rome,1', 'c@example.com,,4'];
+    const many = Array.from({ length: 200 }, (_, at) => `u${at}@example.com,City,`);
+    await choose(page, `E-Mail,attributes.city,attributes.floor\n${[...rows, ...many].join('\n')}\n`);
     await dialog(page).getByText('Choose a column for First name. If one column has whole names').waitFor();
-    expect(await dialog(page).getByText('export the users as').count()).toBe(0);
+    await dialog(page).getByText('If the file only updates users, choose to update').waitFor();
     await dialog(page).getByLabel('If an email is taken').selectOption('Update the user who has the email');
-    await dialog(page).getByText('A row needs a first name even if it only updates a user.').waitFor();
-    await dialog(page).getByText('export the users as “CSV, for a later import”, add your columns').waitFor();
+    await dialog(page).getByText('Choose a column').waitFor({ state: 'detached' });
+    await button(page, 'Check').click();
+    await dialog(page).getByText('One row would be rejected.').waitFor();
+    expect(await counts(page)).toEqual({
+      'To create': '0',
+      'To update': '202',
+      'Without a change': '1',
+      'To reject': '1',
+    });
+    expect(await dialog(page).locator('.reasons tbody td').first().textContent()).toBe(
+      'First name: No user has this email, and a new user needs a first name.',
+    );
+    expect(await dialog(page).locator('.change-examples li').allTextContents()).toEqual([
+      'Email: a@example.com →becomes A@example.com',
+      'city: Oslo →becomes Paris',
+      'floor: 3 →becomes 4',
+      'city: empty →becomes City',
+    ]);
     await expectAccessible();
+    await button(page, 'Import 202 users').click();
+    await dialog(page).getByText('but one row was rejected').waitFor();
+    expect(await counts(page)).toEqual({ Created: '0', Updated: '202', Skipped: '1', Rejected: '1' });
+    const users = await Array.fromAsync(site.app.client.exportAllUsers());
+    expect(users.find(({ email }) => email === 'c@example.com')).toMatchObject({
+      firstName: 'c',
+      lastName: 'Old',
+      attributes: { city: 'Oslo', floor: 4 },
+    });
+    expect(users.filter(({ attributes }) => attributes?.city === 'City')).toHaveLength(200);
+    expectNoFaults();
+  });
+
+  it('that a row of an update changes are not undone by a later row without a name', async () => {
+    await site.app.client.createUser({ user: { firstName: 'Old', email: 'a@example.com' } });
+    const { page } = await site.open('#dialog=import');
+    await choose(page, 'First name,E-Mail,attributes.city\nNew,a@example.com,\n,A@example.com,Rome\n');
+    await dialog(page).getByLabel('If an email is taken').selectOption('Update the user who has the email');
+    await button(page, 'Check').click();
+    await dialog(page)
+      .getByRole('button', { name: /^Import 2/ })
+      .click();
+    await dialog(page).getByText('The import is complete.').waitFor();
+    expect(await names()).toEqual(['New|']);
   });
 
   it('of an update change only the name that a cell has', async () => {

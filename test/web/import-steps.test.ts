@@ -68,9 +68,15 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     await dialog(page).getByLabel('If an email is taken').selectOption('Update the user who has the email');
     await button(page, 'Check').click();
     await dialog(page).getByText('3 rows would be rejected').waitFor();
-    expect(await counts(page)).toEqual({ 'To create': '1', 'To update': '2', 'To skip': '0', 'To reject': '3' });
+    expect(await counts(page)).toEqual({
+      'To create': '1',
+      'To update': '2',
+      'Without a change': '0',
+      'To reject': '3',
+    });
     expect(await all()).toHaveLength(1);
-    await button(page, 'Import 3 users').click();
+    // Two rows are for one user.
+    await button(page, 'Import 3 rows').click();
     await dialog(page).getByText('but 3 rows were rejected').waitFor();
     expect(await counts(page)).toEqual({ Created: '1', Updated: '2', Skipped: '0', Rejected: '3' });
     expect((await all()).map(({ firstName }) => firstName)).toEqual(['C', 'E']);
@@ -126,8 +132,45 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     await button(page, 'Import 1 user').click();
     await dialog(page).getByText('The import is complete.').waitFor();
     expect(await all()).toEqual([
-      { firstName: 'Ada', email: 'ada@example.com', attributes: { Team: 'ops', costCentre: '7' } },
+      { firstName: 'Ada', email: 'ada@example.com', attributes: { Team: 'ops', costCentre: 7 } },
     ]);
+    expectNoFaults();
+  });
+
+  it('of a file without a header creates a user from its first line', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await choose(page, 'Ada,ada@example.com,Navy,3\nEva,nope,Army,4\n');
+    const warning = dialog(page).getByText('The first line contains an email address.');
+    await warning.waitFor();
+    expect(await dialog(page).getByText('one row', { exact: false }).count()).toBe(1);
+    await expectAccessible();
+    await button(page, 'The first line is a person').click();
+    await warning.waitFor({ state: 'detached' });
+    await expectAccessible();
+    expect(await dialog(page).getByRole('button', { name: /^Add / }).count()).toBe(0);
+    const fields = dialog(page).locator('.columns tbody select');
+    await button(page, 'The first line names the columns').click();
+    await warning.waitFor();
+    await button(page, 'The first line is a person').click();
+    await warning.waitFor({ state: 'detached' });
+    await fields.nth(0).selectOption('First name');
+    await fields.nth(1).selectOption('Email');
+    await dialog(page).getByLabel('Field of Column 4').selectOption('Attribute with another name…');
+    await dialog(page).getByLabel('Attribute for Column 4').fill('floor');
+    await page.keyboard.press('Enter');
+    expect(await dialog(page).getByLabel('Type of Column 4').inputValue()).toBe('number');
+    await button(page, 'Check').click();
+    await button(page, 'Import 1 user').click();
+    await dialog(page).getByText('but one row was rejected').waitFor();
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      button(page, 'Download rejected rows').click(),
+    ]);
+    const lines = (await readFile(await download.path(), 'utf8')).split('\n');
+    expect(lines[0]).toBe('error_field,error_reason,error_message,first_name,email,Column 3,attributes.floor');
+    expect(lines[1]).toMatch(/,Eva,nope,Army,4$/);
+    await dialog(page).getByRole('row', { name: '2 (line 2)' }).waitFor();
+    expect(await all()).toEqual([{ firstName: 'Ada', email: 'ada@example.com', attributes: { floor: 3 } }]);
     expectNoFaults();
   });
 
@@ -166,7 +209,16 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     expect(await counts(page)).toEqual({ Created: '2', Updated: '0', Skipped: '0', Rejected: '2' });
     expect(await cell(page, 'first_name in row 3').inputValue()).toBe('C');
     await cell(page, 'email in row 3').fill('c@example.com');
+    expect(await cell(page, 'Cell 4 in row 4').inputValue()).toBe('y');
+    expect(await cell(page, 'Cell 4 in row 4').getAttribute('aria-invalid')).toBe('true');
     await cell(page, 'Note in row 4').fill('x; y');
+    await button(page, 'Send again').click();
+    // The last cell is not lost if another one is corrected.
+    await dialog(page).getByText('but one row was rejected').waitFor();
+    expect(await cell(page, 'Note in row 4').inputValue()).toBe('x; y');
+    const [again] = await Promise.all([page.waitForEvent('download'), button(page, 'Download rejected rows').click()]);
+    expect(await readFile(await again.path(), 'utf8')).toMatch(/\n,INVALID_ROW,.*,D,d@example\.com,x; y,y\n$/);
+    await cell(page, 'Cell 4 in row 4').fill('');
     await page.keyboard.press('Enter');
     await dialog(page).getByText('The import is complete.').waitFor();
     expect(await counts(page)).toEqual({ Created: '4', Updated: '0', Skipped: '0', Rejected: '0' });
@@ -274,6 +326,34 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     await Promise.all([page.waitForEvent('download'), button(page, 'Download rejected rows').click()]);
     await page.keyboard.press('Escape');
     await dialog(page).waitFor({ state: 'detached' });
+    expectNoFaults();
+  });
+
+  it('counts the reasons of many rejected rows', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    const wrong = Array.from({ length: 148 }, (_, at) => `U${at},nope${at}`);
+    await choose(
+      page,
+      `first_name,email\n${[...wrong, ',a@example.com', 'B,b@example.com', 'B,B@example.com'].join('\n')}\n`,
+    );
+    await button(page, 'Check').click();
+    await dialog(page).getByText('The server named the problems of 100 of these rows.').waitFor();
+    await dialog(page).getByText('148 rows of the file have no email address.').waitFor();
+    await button(page, 'Import 1 user').click();
+    await dialog(page).getByText('but 150 rows were rejected').waitFor();
+    const reasons = dialog(page).locator('.reasons tbody tr');
+    expect(await reasons.allTextContents()).toEqual([
+      'Email: must be one email address, like ada@example.com1481 (line 2)',
+      'First name: is empty1149 (line 150)',
+      'Email: Another user or another row has this email.1151 (line 152)',
+    ]);
+    await expectAccessible();
+    await cell(page, 'email in row 1').fill('u0@example.com');
+    await button(page, 'Send again').click();
+    await dialog(page).getByText('but 149 rows were rejected').waitFor();
+    expect(await reasons.first().textContent()).toBe(
+      'Email: must be one email address, like ada@example.com1472 (line 3)',
+    );
     expectNoFaults();
   });
 

@@ -36,6 +36,7 @@ it.each([
   for (const encoding of ['', 'utf-8', 'windows-1252', 'shift_jis']) {
     const read = readPreview(file, {
       encoding,
+      hasHeader: true,
       known: Promise.resolve(new Map()),
       readRare: async () => new Map(),
       signal: new AbortController().signal,
@@ -104,7 +105,7 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
         lastName: '',
         email: 'eva@example.com',
         profileImageUrl: '',
-        attributes: { floor: '3', Team: 'a;b' },
+        attributes: { floor: 3, Team: 'a;b' },
       },
     ]);
     expectNoFaults();
@@ -401,7 +402,12 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
       );
       await button(page, 'Check').click();
       await dialog(page).getByText('All rows can be imported.').waitFor();
-      expect(await counts(page)).toEqual({ 'To create': '0', 'To update': '0', 'To skip': '442', 'To reject': '0' });
+      expect(await counts(page)).toEqual({
+        'To create': '0',
+        'To update': '0',
+        'Without a change': '442',
+        'To reject': '0',
+      });
       await button(page, 'Import').click();
       await dialog(page).getByText('The import is complete.').waitFor();
       expect(await counts(page)).toEqual({ Created: '0', Updated: '0', Skipped: '442', Rejected: '0' });

@@ -121,8 +121,9 @@ describe.skipIf(browserMissing !== undefined)('the page of a caller', () => {
           mimeType: 'text/csv',
           buffer: Buffer.from('first_name,email\nGrace,grace@example.com\n'),
         });
-      const choices = await dialog(page).getByLabel('If an email is taken').locator('option').allTextContents();
-      expect(choices).toEqual(['Reject the row', 'Skip the row']);
+      const choices = dialog(page).getByLabel('If an email is taken').locator('option');
+      await choices.first().waitFor({ state: 'attached' });
+      expect(await choices.allTextContents()).toEqual(['Reject the row', 'Skip the row']);
       await dialog(page).getByRole('button', { name: 'Import', exact: true }).click();
       await dialog(page).getByText('The import is complete.').waitFor();
       expect(calls).not.toContain('ImportUsers');

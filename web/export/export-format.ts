@@ -50,7 +50,9 @@ function cellsOf(user: User, columns: readonly string[]): (string | number)[] {
     if (key === undefined) return cells[exportColumns.indexOf(column)] ?? '';
     const value: unknown = Object.hasOwn(user.attributes ?? {}, key) ? user.attributes?.[key] : undefined;
     if (typeof value === 'number') return value;
-    return value === undefined || typeof value === 'string' ? withApostrophe(value ?? '') : JSON.stringify(value);
+    // A cell with null would become the text null in an import.
+    if (value === undefined || value === null) return '';
+    return typeof value === 'string' ? withApostrophe(value) : JSON.stringify(value);
   });
 }
 

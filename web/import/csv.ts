@@ -41,8 +41,8 @@ export function fieldText(field: string): string {
   return fieldNamed(field) === 'attributes' ? 'Attributes' : labelOf(field) || field;
 }
 
-/** Says why a file with these columns cannot be imported. Returns undefined if it can. */
-export function refuseColumns(columns: readonly Column[], onTaken: OnTaken): string | undefined {
+/** Says why a file with these columns cannot be imported. Returns undefined if it can. An update keeps the first names. */
+export function refuseColumns(columns: readonly Column[], onTaken: OnTaken, mayUpdate: boolean): string | undefined {
   const duplicate = findDuplicate(columns);
   if (duplicate !== undefined) {
     const names = duplicate.indexes.map((index) => `“${columns[index]?.name}” (column ${index + 1})`);
@@ -53,15 +53,13 @@ export function refuseColumns(columns: readonly Column[], onTaken: OnTaken): str
   if (whole !== undefined && part !== undefined) {
     return `“${whole.name}” is both names, and “${part.name}” is the ${fieldText(part.field).toLowerCase()}. Ignore one of them.`;
   }
-  const missing = missingFields(columns);
+  const missing = missingFields(columns).filter((field) => field === 'email' || onTaken !== 'update');
   if (missing.length === 0) return undefined;
   const choose = `Choose a column for ${missing.map(fieldText).join(' and for ')}.`;
   if (!missing.includes('first_name')) return choose;
-  const advice = `${choose} If one column has whole names, choose Full name for it.`;
-  // The contract requires a first name, and an export is the simplest file that has it.
-  const ofUpdate =
-    'A row needs a first name even if it only updates a user. If the file has no names, export the users as “CSV, for a later import”, add your columns to that file, and import it.';
-  return onTaken === 'update' ? `${advice} ${ofUpdate}` : advice;
+  const advice = [choose, 'If one column has whole names, choose Full name for it.'];
+  if (mayUpdate) advice.push('If the file only updates users, choose to update the user who has the email.');
+  return advice.join(' ');
 }
 
 /** Converts each record to a user. */

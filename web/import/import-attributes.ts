@@ -95,16 +95,21 @@ function otherTypeOf(known: KnownAttributes, key: string): CellKind | undefined 
   return type !== undefined && Object.hasOwn(otherTypes, type) ? (type as CellKind) : undefined;
 }
 
-/** The type that most other users have in the attribute, as the cells write it. Undefined if the user must choose the order of dates. */
+/**
+ * The type that most other users have in the attribute, as the cells write it, or the type of all cells if the attribute is new.
+ * Undefined if the user must choose the order of dates.
+ */
 function guessType({ field, style = unknownStyle }: Column, known: KnownAttributes): CellType | undefined {
   const key = attributeKeyOf(field);
-  const kind = key === undefined ? undefined : otherTypeOf(known, key);
+  if (key === undefined) return undefined;
+  if ((known.get(key) ?? 'null') === 'null') return style.common;
+  const kind = otherTypeOf(known, key);
   if (kind === 'number') return style.number;
   if (kind === 'date') return style.dates.length === 1 ? style.dates[0] : undefined;
   return kind;
 }
 
-/** Gives each column for one attribute the type that most other users have. */
+/** Gives each column for one attribute the type that most other users have, or the type of its cells. */
 export function withTypes(columns: readonly Column[], known: KnownAttributes): readonly Column[] {
   return columns.map((column) => withType(column, guessType(column, known)));
 }
@@ -152,16 +157,34 @@ export interface CellNote {
   readonly isStray: boolean;
 }
 
+const dateTypes = ['dayFirstDate', 'monthFirstDate'] as const;
+
+/** Whether the user must choose the order of day and month before these cells can become dates. */
+function hasOpenDates(
+  { type, style = unknownStyle }: Pick<Column, 'type' | 'style'>,
+  filled: readonly string[],
+): boolean {
+  const isAnyDate = (cell: string) => dateTypes.some((date) => !isStray(valueOfCell(cell, date), 'date'));
+  return (
+    type === undefined && style.dates.length > 1 && filled.some((cell) => !isDate(cell)) && filled.every(isAnyDate)
+  );
+}
+
+const orderAdvice = 'Choose whether the day or the month is first.';
+
 /** Returns undefined if the type of the column needs no explanation. */
 export function cellNoteOf(
   key: string,
-  cellType: CellType | undefined,
+  column: Pick<Column, 'type' | 'style'>,
   cells: readonly string[],
   known: KnownAttributes,
 ): CellNote | undefined {
+  const { type: cellType } = column;
   const filled = cells.filter((cell) => cell !== '');
   const expected = expectedTypeOf(key, kindOf(cellType), known);
+  const isOpen = hasOpenDates(column, filled);
   if (expected === undefined) {
+    if (isOpen && !known.has(key)) return { text: `These seem to be dates. ${orderAdvice}`, isStray: false };
     return filled.length > 0 && filled.every(isDate) ? { text: 'Imported as a date.', isStray: false } : undefined;
   }
   const { type, isTypeOfOthers } = expected;
@@ -169,7 +192,8 @@ export function cellNoteOf(
   if (strays.length > 0) {
     const some = strays.length < filled.length ? 'Some cells are imported as text' : 'Imported as text';
     const why = isTypeOfOthers ? 'but other users have' : 'because they are not';
-    return { text: `${some}, ${why} ${otherTypes[type].name}.`, isStray: true };
+    const advice = isOpen && type === 'date' ? ` ${orderAdvice}` : '';
+    return { text: `${some}, ${why} ${otherTypes[type].name}.${advice}`, isStray: true };
   }
   if (!isTypeOfOthers && known.has(key)) {
     return { text: `Other users have ${nameOf(otherTypeOf(known, key))} in this attribute.`, isStray: true };

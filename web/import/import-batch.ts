@@ -9,6 +9,7 @@ import { CallError } from '../calls/call-error.js';
 import type { Directory } from '../calls/directory.js';
 import { pause } from '../calls/pause.js';
 import { hasReason, isUnclear, newRequestId } from '../calls/save-user.js';
+import { withFirstNames } from './existing-users.js';
 import { createImportMessages, type OnTaken } from './import-messages.js';
 
 const deadlineMs = 30_000;
@@ -185,11 +186,13 @@ export class BatchSender {
   }
 
   #updater(rows: readonly BatchRow[]): () => Promise<Problems | undefined> {
-    const { add, finish } = createImportMessages('update');
-    for (const { user } of rows) add(user ?? {});
-    const messages = finish();
+    const { directory } = this.#options;
+    const users = rows.map(({ user }) => user ?? {});
     return async () => {
-      const response = await this.#options.directory.importUsers(messages);
+      const { add, finish } = createImportMessages('update');
+      // Again for each try, because a user may have got another name meanwhile.
+      for (const user of await withFirstNames(directory, users)) add(user);
+      const response = await directory.importUsers(finish());
       if (!response.committed) return new Map(response.errors.map(({ row, ...problem }) => [row, problem]));
       const { created, updated, skipped } = this.#state;
       this.#set({

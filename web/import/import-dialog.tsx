@@ -61,7 +61,7 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
     steps.setStep((now) => (now.kind === 'report' && now.report === report ? { ...now, ...change } : now));
   };
 
-  const problem = step.kind === 'preview' ? validatePreview(step.preview, onTaken) : undefined;
+  const problem = step.kind === 'preview' ? validatePreview(step.preview, onTaken, mayCheck) : undefined;
   const close = step.kind === 'running' ? steps.stop : isUnsaved ? () => discard.ask(onClose) : onClose;
   return (
     <Dialog
@@ -104,7 +104,8 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
             onTaken={onTaken}
             mayUpdate={mayCheck}
             onOther={() => steps.setStep({ kind: 'choose' })}
-            onEncoding={(encoding) => void steps.choose(step.preview.file, encoding)}
+            onEncoding={(encoding) => void steps.choose(step.preview.file, encoding, step.preview.hasHeader)}
+            onHeader={(hasHeader) => void steps.choose(step.preview.file, step.preview.encoding, hasHeader)}
             onColumns={(columns) => steps.setStep({ kind: 'preview', preview: { ...step.preview, columns } })}
             onTakenChange={setOnTaken}
           />
@@ -240,9 +241,12 @@ function Buttons({ steps, isBlocked, mayCheck, onClose, onDownloaded, children }
 
 function importText(check: CheckReport): string {
   const users = check.created + check.updated;
+  // Several rows may be for one user.
+  const isByRow = check.onTaken === 'update' && (check.repeatedEmails.emails > 0 || check.repeatedEmails.isCut);
   if (check.isCheckedByServer && isAllRejected(check)) return 'Correct the rows';
   if (users === 0) return 'Import';
-  return users === 1 ? 'Import 1 user' : `Import ${formatCount(users)} users`;
+  if (users === 1) return isByRow ? 'Import 1 row' : 'Import 1 user';
+  return `Import ${formatCount(users)} ${isByRow ? 'rows' : 'users'}`;
 }
 
 interface ReportButtonsProps extends Pick<ButtonsProps, 'onClose' | 'onDownloaded' | 'children'> {

@@ -5,7 +5,7 @@ import { withoutApostrophe } from '../../src/user-files/columns.js';
 import { openCsv, readRecords } from '../../src/user-files/csv.js';
 import { UnreadableFile, WrongEncoding } from '../../src/user-files/file-text.js';
 import { fullNameColumn, splitFullName } from '../../src/user-files/full-name.js';
-import { type Column, matchHeader } from '../../src/user-files/header.js';
+import { type Column, looksLikeEmail, matchHeader, unnamedColumns } from '../../src/user-files/header.js';
 import type { KnownAttributes } from '../attributes/use-attribute-types.js';
 import { readText, refuseColumns } from './csv.js';
 import { labelOfEncoding } from './encodings.js';
@@ -19,8 +19,6 @@ const sampleRowsMax = 3;
 const loginName = /login|principal/i;
 const fullNameHeader = /^(?:full|whole|complete)[\s_-]*name$/i;
 const nameHeader = /^(?:employee|person|contact)?[\s_-]*names?$/i;
-// Only for a guess. The server validates emails.
-const emailForm = /^[^\s@]+@[^\s@]+\.[^\s@]+$/;
 
 // Pictures, archives and documents have a byte 0 much earlier.
 const binarySampleBytes = 65_536;
@@ -47,6 +45,10 @@ export interface FilePreview {
   readonly encodingFound: string;
   /** A word with letters that depend on the encoding, if the encoding is a guess. Otherwise undefined. */
   readonly guessedText: string | undefined;
+  /** The user's choice: whether the first line names the columns, or is a user. */
+  readonly hasHeader: boolean;
+  /** Whether the first line contains an email, so that it probably is a user. */
+  readonly hasEmailFirst: boolean;
   readonly columns: readonly Column[];
   readonly samples: readonly (readonly string[])[];
   readonly rows: number;
@@ -59,6 +61,7 @@ export interface FilePreview {
 export interface PreviewOptions {
   /** The user's choice; empty to detect it. */
   readonly encoding: string;
+  readonly hasHeader: boolean;
   /** Never rejects. */
   readonly known: Promise<KnownAttributes>;
   /** Reads the attributes with these keys that some users have. */
@@ -72,34 +75,43 @@ export interface PreviewOptions {
  */
 export async function readPreview(
   file: File,
-  { encoding, known: reading, readRare, signal }: PreviewOptions,
+  { encoding, hasHeader, known: reading, readRare, signal }: PreviewOptions,
 ): Promise<FilePreview> {
   const sample = new Uint8Array(await file.slice(0, binarySampleBytes).arrayBuffer());
   // In an encoding of one byte a letter, every file is text.
   if (binaryStarts.some((start) => startsWith(sample, start))) throw new NotCsv(file);
-  let read = await readSamples(file, encoding || undefined, signal);
+  let read = await readSamples(file, { encoding: encoding || undefined, hasHeader, signal });
   if (read.encodingFound === 'utf-8' ? isNotUtf8(read.fault) : !read.encodingFound.startsWith('utf-16')) {
     refuseZeros(file, sample);
   }
   // After other letters in UTF-8, the file is damaged.
   const isGuess = encoding === '' && isNotUtf8(read.fault) && read.otherLetters === undefined;
-  if (isGuess) read = await readSamples(file, 'windows-1252', signal);
-  const { header, samples, styles, rows, fault, delimiter, encodingFound } = read;
-  if (header === undefined) throw fault ?? new UnreadableFile('it is empty; its first line must name the columns');
+  if (isGuess) read = await readSamples(file, { encoding: 'windows-1252', hasHeader, signal });
+  const { firstLine, samples, styles, rows, fault, delimiter, encodingFound } = read;
+  if (firstLine === undefined) throw fault ?? new UnreadableFile('it is empty; its first line must name the columns');
   const guessedText = isGuess ? read.otherLetters : undefined;
-  const matched = withStyles(withFullName(matchHeader(header), samples), styles);
+  const hasEmailFirst = firstLine.some(looksLikeEmail);
+  const matched = hasHeader ? withFullName(matchHeader(firstLine), samples) : unnamedColumns(firstLine);
   const sampled = await reading;
   const known = new Map([...sampled, ...(await readRare(unknownKeys(matched, sampled)))]);
-  const columns = withTypes(withEmail(withKnownKeys(matched, known), samples), known);
-  return { file, delimiter, encoding, encodingFound, guessedText, columns, samples, rows, known, fault };
+  const columns = withTypes(withEmail(withKnownKeys(withStyles(matched, styles), known), samples), known);
+  const choices = { encoding, hasHeader, hasEmailFirst };
+  return { file, delimiter, ...choices, encodingFound, guessedText, columns, samples, rows, known, fault };
 }
 
 /** Reads the whole file, or what comes before its fault. */
-async function readSamples(file: File, encoding: string | undefined, signal: AbortSignal) {
+async function readSamples(
+  file: File,
+  {
+    encoding,
+    hasHeader,
+    signal,
+  }: { readonly encoding: string | undefined; readonly hasHeader: boolean; readonly signal: AbortSignal },
+) {
   const decoded = readText(file, { encoding });
   const samples: (readonly string[])[] = [];
   const styles: ReturnType<typeof createCellStyle>[] = [];
-  let header: readonly string[] | undefined;
+  let firstLine: readonly string[] | undefined;
   let delimiter = '';
   let rows = 0;
   let otherLetters: string | undefined;
@@ -117,10 +129,10 @@ async function readSamples(file: File, encoding: string | undefined, signal: Abo
       signal.throwIfAborted();
       for (const { cells: written } of records) {
         const cells = written.map(withoutApostrophe);
-        if (header === undefined) {
-          header = written;
+        if (firstLine === undefined) {
+          firstLine = written;
           styles.push(...written.map(createCellStyle));
-          continue;
+          if (hasHeader) continue;
         }
         if (++rows <= sampleRowsMax) samples.push(cells);
         for (const [index, style] of styles.entries()) style.add(cells[index] ?? '');
@@ -131,7 +143,7 @@ async function readSamples(file: File, encoding: string | undefined, signal: Abo
     fault = error;
   }
   return {
-    header,
+    firstLine,
     samples,
     styles: styles.map((style) => style.result(delimiter)),
     rows,
@@ -177,7 +189,7 @@ export function withEmail(columns: readonly Column[], samples: readonly (readonl
     column.field === '' &&
     !column.isIgnored &&
     !loginName.test(column.name) &&
-    samples.every((cells) => emailForm.test(cells[index]?.trim() ?? ''));
+    samples.every((cells) => looksLikeEmail(cells[index] ?? ''));
   const [found, ...others] = columns.filter(isEmail);
   if (found === undefined || others.length > 0) return columns;
   return columns.map((column) => (column === found ? { ...column, field: 'email' } : column));
@@ -201,9 +213,15 @@ export function withFullName(columns: readonly Column[], samples: readonly (read
 }
 
 /** Says why the file cannot be imported. Returns undefined if it can. */
-export function validatePreview({ columns, fault, rows }: FilePreview, onTaken: OnTaken): string | undefined {
+export function validatePreview(
+  { columns, fault, rows }: FilePreview,
+  onTaken: OnTaken,
+  mayUpdate: boolean,
+): string | undefined {
   if (fault instanceof WrongEncoding) return describeFault(fault);
-  return refuseColumns(columns, onTaken) ?? (rows === 0 ? 'The file has no rows after its header.' : undefined);
+  return (
+    refuseColumns(columns, onTaken, mayUpdate) ?? (rows === 0 ? 'The file has no rows after its header.' : undefined)
+  );
 }
 
 export function describeFault(fault: unknown): string {
@@ -212,9 +230,9 @@ export function describeFault(fault: unknown): string {
   return `${fault.message} Choose the encoding that it was saved in, such as ${labelOfEncoding(fault.suggestion)}.`;
 }
 
-/** The key of an attribute that is named as the column is. */
-export function keyForColumn({ name }: Column): string {
-  return attributeKeyOf(name) ?? name;
+/** The key of an attribute that is named as the column is. Empty if the file does not name the column. */
+export function keyForColumn({ name, isUnnamed }: Column): string {
+  return isUnnamed ? '' : (attributeKeyOf(name) ?? name);
 }
 
 /** Imports the columns that match no field as attributes, except those without a name or with one that is taken. */

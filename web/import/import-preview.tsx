@@ -36,13 +36,14 @@ export interface ImportPreviewProps {
   readonly mayUpdate: boolean;
   onOther(): void;
   onEncoding(encoding: string): void;
+  onHeader(hasHeader: boolean): void;
   onColumns(columns: readonly Column[]): void;
   onTakenChange(onTaken: OnTaken): void;
 }
 
 export function ImportPreview(props: ImportPreviewProps) {
-  const { preview, problem, onTaken, mayUpdate, onOther, onEncoding, onColumns, onTakenChange } = props;
-  const { file, delimiter, encoding, encodingFound, guessedText, rows, fault } = preview;
+  const { preview, problem, onTaken, mayUpdate, onOther, onEncoding, onHeader, onColumns, onTakenChange } = props;
+  const { file, delimiter, encoding, encodingFound, guessedText, hasHeader, hasEmailFirst, rows, fault } = preview;
   return (
     <>
       <p class="line wrap">
@@ -70,19 +71,44 @@ export function ImportPreview(props: ImportPreviewProps) {
           </span>
         )}
       </p>
+      <FirstLine preview={preview} onHeader={onHeader} />
       <p class="notice warning" role="status">
         {problem}
       </p>
       {fault === undefined || fault instanceof WrongEncoding ? null : (
         <p class="notice danger">{fault.message} Only the rows before that line can be imported.</p>
       )}
-      <AddAttributes columns={preview.columns} known={preview.known} onColumns={onColumns} />
+      {/* The cells of a person are no names of attributes. */}
+      {hasHeader && hasEmailFirst ? null : (
+        <AddAttributes columns={preview.columns} known={preview.known} onColumns={onColumns} />
+      )}
       <ColumnTable preview={preview} onColumns={onColumns} />
       <p class="hint">
         Valid rows are written even if others are rejected. Users that were written stay, even if you stop the import.
         {onTaken === 'update' ? ' An update sets the fields that the row has. Empty cells change nothing.' : ''}
       </p>
     </>
+  );
+}
+
+/** Without this, a file without a header would lose its first user. */
+function FirstLine({ preview, onHeader }: Pick<ImportPreviewProps, 'preview' | 'onHeader'>) {
+  const { hasHeader, hasEmailFirst } = preview;
+  return (
+    <div class={hasHeader ? 'notice warning first-line' : 'notice first-line'} role="status">
+      {hasEmailFirst ? (
+        <>
+          <span class="grow">
+            {hasHeader
+              ? 'The first line contains an email address. It seems to be a person, and not the names of the columns.'
+              : 'The first line is imported as a person. Choose a field for each column.'}
+          </span>
+          <button type="button" class="button small" onClick={() => onHeader(!hasHeader)}>
+            {hasHeader ? 'The first line is a person' : 'The first line names the columns'}
+          </button>
+        </>
+      ) : null}
+    </div>
   );
 }
 
@@ -217,7 +243,7 @@ function ColumnSelect({ column, cells, known, onColumn }: ColumnSelectProps) {
       {chosenKey === undefined ? null : (
         <>
           <ColumnTypeSelect column={column} noteId={noteId} onColumn={onColumn} />
-          <AttributeNote id={noteId} attribute={chosenKey} type={column.type} cells={cells} known={known} />
+          <AttributeNote id={noteId} attribute={chosenKey} column={column} cells={cells} known={known} />
         </>
       )}
     </>
@@ -227,12 +253,12 @@ function ColumnSelect({ column, cells, known, onColumn }: ColumnSelectProps) {
 interface AttributeNoteProps extends Pick<ColumnSelectProps, 'cells' | 'known'> {
   readonly id: string;
   readonly attribute: string;
-  readonly type: Column['type'];
+  readonly column: Column;
 }
 
 /** Says what the cells become, and whether the attribute may be a second spelling of another one. */
-function AttributeNote({ id, attribute, type, cells, known }: AttributeNoteProps) {
-  const note = cellNoteOf(attribute, type, cells, known);
+function AttributeNote({ id, attribute, column, cells, known }: AttributeNoteProps) {
+  const note = cellNoteOf(attribute, column, cells, known);
   return (
     <div id={id} class="column-note">
       <SimilarKey value={attribute} known={known} />

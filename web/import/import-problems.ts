@@ -10,6 +10,21 @@ export interface ProblemRow {
   readonly problem: Pick<RowProblem, 'field' | 'reason'>;
 }
 
+/** Returns the text for a required field without a value, and undefined for other problems. */
+export function explainEmpty(
+  columns: readonly Column[],
+  { cells, problem }: Omit<ProblemRow, 'row'>,
+): string | undefined {
+  if (!requiredFields.includes(problem.field) || cellAt(columns, cells, problem.field) !== '') return undefined;
+  if (columns.some((column) => isColumnOf(column, problem.field))) return 'is empty';
+  // Only an update can do without this column.
+  return 'No user has this email, and a new user needs a first name.';
+}
+
+function cellAt(columns: readonly Column[], cells: readonly string[], field: string): string {
+  return cells[columns.findIndex((column) => isColumnOf(column, field))]?.trim() ?? '';
+}
+
 /**
  * Returns texts that replace those of the server, by the number of the row. `readFile` reads the rows of the file. It is
  * called only if an email is taken, because it takes seconds for a large file.
@@ -19,16 +34,15 @@ export async function explainProblems(
   rows: readonly ProblemRow[],
   readFile: () => AsyncIterable<{ readonly row: number; readonly original: string | readonly string[] }>,
 ): Promise<ReadonlyMap<number, string>> {
-  const cellAt = (cells: readonly string[], field: string) =>
-    cells[columns.findIndex((column) => isColumnOf(column, field))]?.trim() ?? '';
   const texts = new Map<number, string>();
-  for (const { row, cells, problem } of rows) {
-    if (requiredFields.includes(problem.field) && cellAt(cells, problem.field) === '') texts.set(row, 'is empty');
+  for (const each of rows) {
+    const text = explainEmpty(columns, each);
+    if (text !== undefined) texts.set(each.row, text);
   }
 
   const taken = rows.filter(({ problem }) => problem.reason === 'EMAIL_TAKEN');
   if (taken.length === 0) return texts;
-  const emailOf = (cells: readonly string[]) => emailKey(cellAt(cells, 'email'));
+  const emailOf = (cells: readonly string[]) => emailKey(cellAt(columns, cells, 'email'));
   // The user may have corrected these rows.
   const known = new Map(rows.map(({ row, cells }) => [row, cells]));
   const rowsByEmail = new Map(taken.map(({ cells }) => [emailOf(cells), new Set<number>()]));

@@ -2,12 +2,14 @@
 import { useId, useState } from 'preact/hooks';
 import { formatCount } from '../text/format.js';
 import { download } from '../ui/download.js';
+import { ChangeExamples } from './change-examples.js';
 import { adviceFor, describeStray } from './import-attributes.js';
 import type { BatchState } from './import-batch.js';
 import type { CheckReport } from './import-check.js';
 import { describeFault } from './import-file.js';
 import type { OnTaken } from './import-messages.js';
-import { type ImportReport, unsentFileOf } from './import-users.js';
+import { type ImportReport, reasonsOf, unsentFileOf } from './import-users.js';
+import type { RejectReason } from './reject-reasons.js';
 import { ProblemText, RejectedRows, type RejectedRowsProps, RowNumber } from './rejected-rows.js';
 import { comparedRowsMax, type RepeatedEmails } from './repeated-emails.js';
 import type { ReportStep, RunStart } from './use-import.js';
@@ -34,6 +36,7 @@ export function ImportChecking({ fileName, rows, share }: ImportCheckingProps) {
 
 export function ImportCheck({ check }: { check: CheckReport }) {
   const { isCheckedByServer, created, updated, skipped, rejected, rows, reasons, strayTexts, problem } = check;
+  const { withoutEmail } = check;
   const { repeatedEmails, onTaken, lineOf } = check;
   const named = reasons.reduce((sum, { rows }) => sum + rows, 0);
   const isWhole = rejected === 0 && problem === undefined;
@@ -45,38 +48,61 @@ export function ImportCheck({ check }: { check: CheckReport }) {
       </p>
       {problem === undefined || problem === '' ? null : <p class="notice danger">{problem}</p>}
       {isCheckedByServer ? (
-        <Counts counts={{ 'To create': created, 'To update': updated, 'To skip': skipped, 'To reject': rejected }} />
+        <Counts
+          counts={{
+            'To create': created,
+            'To update': updated,
+            // The server skips a row that changes nothing.
+            [onTaken === 'update' ? 'Without a change' : 'To skip']: skipped,
+            'To reject': rejected,
+          }}
+        />
       ) : null}
-      {reasons.length === 0 ? null : (
-        <table class="table reasons">
-          <thead>
-            <tr>
-              <th scope="col">Why rows would be rejected</th>
-              <th scope="col">Rows</th>
-              <th scope="col">First row</th>
-            </tr>
-          </thead>
-          <tbody>
-            {reasons.map((reason) => (
-              <tr key={`${reason.field} ${reason.message}`}>
-                <td>
-                  <ProblemText problem={reason} />
-                </td>
-                <td class="numeric">{formatCount(reason.rows)}</td>
-                <td class="numeric">
-                  <RowNumber row={reason.firstRow} line={lineOf(reason.firstRow)} />
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      )}
+      <ChangeExamples examples={check.examples} lineOf={lineOf} />
+      {reasons.length === 0 ? null : <Reasons title="Why rows would be rejected" reasons={reasons} />}
       {rejected > named ? (
-        <p class="hint">The server named the problems of {formatCount(named)} of these rows.</p>
+        <p class="hint">
+          The server named the problems of {formatCount(named)} of these rows.
+          {withoutEmail > 0
+            ? ` ${rowsText(withoutEmail)} of the file ${withoutEmail === 1 ? 'has' : 'have'} no email address.`
+            : ''}
+        </p>
       ) : null}
       <RepeatedNotice repeated={repeatedEmails} {...{ onTaken, lineOf }} />
       {strayTexts.length === 0 ? null : <StrayNotice {...{ strayTexts, rows, lineOf }} />}
     </>
+  );
+}
+
+interface ReasonsProps {
+  readonly title: string;
+  readonly reasons: readonly RejectReason[];
+}
+
+function Reasons({ title, reasons }: ReasonsProps) {
+  return (
+    <table class="table reasons">
+      <thead>
+        <tr>
+          <th scope="col">{title}</th>
+          <th scope="col">Rows</th>
+          <th scope="col">First row</th>
+        </tr>
+      </thead>
+      <tbody>
+        {reasons.map((reason) => (
+          <tr key={`${reason.field} ${reason.message}`}>
+            <td>
+              <ProblemText problem={reason} />
+            </td>
+            <td class="numeric">{formatCount(reason.rows)}</td>
+            <td class="numeric">
+              <RowNumber row={reason.firstRow} line={reason.firstLine} />
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
   );
 }
 
@@ -234,6 +260,10 @@ export function ImportResult({ onRestSaved, ...props }: ImportResultProps) {
       {unclearRetried === undefined ? null : <UnclearRows {...unclearRetried} canContinue={false} />}
       <Counts counts={countsOf(report)} />
       {unsent === undefined ? null : <UnsentRows report={report} onSaved={onRestSaved} />}
+      {/* The table below does not show all rows. */}
+      {rejected === report.rejectedRows.length ? null : (
+        <Reasons title="Why rows were rejected" reasons={reasonsOf(report)} />
+      )}
       {rejected === 0 ? null : <RejectedRows {...props} />}
     </>
   );

@@ -5,14 +5,15 @@
 import type { Row, RowProblem } from '../../src/user-files/columns.js';
 import { openCsv, readRecords, separatorLine } from '../../src/user-files/csv.js';
 import { type DecodedText, UnreadableFile } from '../../src/user-files/file-text.js';
-import type { Column } from '../../src/user-files/header.js';
+import { type Column, nameForFile } from '../../src/user-files/header.js';
 import type { Directory } from '../calls/directory.js';
 import { formatLine } from '../text/csv-line.js';
 import { createBlobWriter } from '../ui/download.js';
 import { createRejectedCsv, fileRowsOf, readText } from './csv.js';
 import { type BatchRow, BatchSender, type BatchState, initialState, type UnfinishedBatch } from './import-batch.js';
 import type { OnTaken } from './import-messages.js';
-import { explainProblems } from './import-problems.js';
+import { explainEmpty, explainProblems } from './import-problems.js';
+import { createReasons, type RejectReason } from './reject-reasons.js';
 
 // Throughput by batch size is in docs/benchmarks.md. A response lists about 30 invalid rows, and the batch is sent
 // again to find more, so smaller batches are faster if many rows are invalid.
@@ -30,6 +31,8 @@ export interface ImportFile {
   readonly delimiter: string;
   /** For a file without a byte order mark. */
   readonly encoding?: string | undefined;
+  /** Whether the first line names the columns. Otherwise it is a row. */
+  readonly hasHeader: boolean;
   readonly columns: readonly Column[];
   /** The number of rows that can be read. */
   readonly rows: number;
@@ -71,8 +74,12 @@ export interface ImportReport extends BatchState {
   readonly rejectedRows: readonly RejectedRow[];
   /** The problems of these rows that the page explains itself, by the number of the row. */
   readonly texts: ReadonlyMap<number, string>;
-  /** The other rejected rows as CSV, without a header. */
-  readonly rejectedRest: { readonly rows: number; readonly csv: Blob };
+  /** The other rejected rows: as CSV without a header, and counted by their reasons. */
+  readonly rejectedRest: {
+    readonly rows: number;
+    readonly csv: Blob;
+    readonly reasons: readonly RejectReason[];
+  };
   /** Before the text of the file with rejected rows. It identifies UTF-8 if the original file was not plain UTF-8. */
   readonly mark: string;
 }
@@ -100,6 +107,7 @@ async function importFrom(
   const { decoded } = openFile(source);
   const rejectedRows: RejectedRow[] = [...(before?.rejectedRows ?? [])];
   const rest = createBlobWriter('text/csv');
+  const restReasons = createReasons(before?.rejectedRest.reasons);
   const { format } = rejectedCsvOf(source);
   const sender = new BatchSender({
     directory,
@@ -110,7 +118,10 @@ async function importFrom(
     onRejected({ row, line, original }, problem) {
       const cells = [original].flat();
       if (rejectedRows.length < rejectedKeptMax) rejectedRows.push({ row, line, cells, problem });
-      else rest.write(format(cells, problem));
+      else {
+        rest.write(format(cells, problem));
+        restReasons.add({ row, line }, reasonOf(source, cells, problem));
+      }
     },
   });
   let lastRead = before?.unsent?.lastRead ?? 0;
@@ -136,6 +147,7 @@ async function importFrom(
     rejectedRest: {
       rows: sender.state.rejected - rejectedRows.length,
       csv: new Blob([before?.rejectedRest.csv ?? '', rest.blob()]),
+      reasons: restReasons.list(),
     },
     // An import that continues may end before it reads the file.
     mark: before?.mark ?? (decoded.isPlainUtf8() ? '' : '\ufeff'),
@@ -184,6 +196,21 @@ export async function retryRejected(
   };
 }
 
+/** The reasons of all rejected rows, the most frequent first. */
+export function reasonsOf({ source, rejectedRows, rejectedRest }: ImportReport): readonly RejectReason[] {
+  const reasons = createReasons(rejectedRest.reasons);
+  for (const { row, line, cells, problem } of rejectedRows)
+    reasons.add({ row, line }, reasonOf(source, cells, problem));
+  return reasons.list();
+}
+
+/** A reason that all rows with the same problem share. */
+function reasonOf({ columns }: ImportFile, cells: readonly string[], problem: RowProblem) {
+  // Only the first rejected rows are compared with the others of the file.
+  if (problem.reason === 'EMAIL_TAKEN') return { ...problem, message: 'Another user or another row has this email.' };
+  return { ...problem, message: explainEmpty(columns, { cells, problem }) ?? problem.message };
+}
+
 function explainRejected(source: ImportFile, rejectedRows: readonly RejectedRow[]) {
   return explainProblems(source.columns, rejectedRows, () => readRows(openFile(source).decoded.text, source));
 }
@@ -199,7 +226,7 @@ export function rejectedFileOf({ source, rejected, rejectedRows, rejectedRest, m
 /** The unsent rows as CSV, with the columns of the original file. Leaves out rows that cannot be read. */
 export async function unsentFileOf({ source, unsent, mark }: ImportReport): Promise<Blob> {
   const { columns, delimiter } = source;
-  const names = columns.map(({ name }) => name);
+  const names = columns.map(nameForFile);
   const csv = createBlobWriter('text/csv', mark + separatorLine(delimiter) + formatLine(names, delimiter));
   const write = ({ original }: BatchRow) => csv.write(formatLine([original].flat(), delimiter));
   if (unsent === undefined) return csv.blob();
@@ -217,10 +244,7 @@ async function* rowsAfter<T extends { readonly row: number }>(last: number, rows
 }
 
 function rejectedCsvOf({ columns, delimiter }: ImportFile) {
-  return createRejectedCsv(
-    columns.map(({ name }) => name),
-    delimiter,
-  );
+  return createRejectedCsv(columns.map(nameForFile), delimiter);
 }
 
 /** Opens the file for reading. `share` is the share of its bytes that was read so far. */
@@ -232,13 +256,13 @@ export function openFile({ file, encoding }: ImportFile): { decoded: DecodedText
   return { decoded: readText(file, { encoding, onBytes }), share: () => share };
 }
 
-/** Yields the rows after the header. Throws UnreadableFile after the last row that can be read. */
+/** Yields the rows after the header, if there is one. Throws UnreadableFile after the last row that can be read. */
 export async function* readRows(
   text: AsyncIterable<string>,
-  { delimiter, columns }: ImportFile,
+  { delimiter, hasHeader, columns }: ImportFile,
 ): AsyncGenerator<Row & { readonly row: number }> {
   let row = 0;
-  let isHeader = true;
+  let isHeader = hasHeader;
   for await (const records of readRecords(await openCsv(text, delimiter))) {
     for (const fileRow of fileRowsOf(isHeader ? records.slice(1) : records, columns)) yield { ...fileRow, row: ++row };
     isHeader = false;

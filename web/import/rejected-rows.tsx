@@ -10,6 +10,9 @@ import type { ImportReport, RejectedRow } from './import-users.js';
 /** The cells of the corrected rows, by the number of the row. */
 export type Corrections = Map<number, readonly string[]>;
 
+// A row with more cells, perhaps of another file, is corrected in the downloaded file.
+const extraCellsMax = 20;
+
 export interface RejectedRowsProps {
   readonly report: ImportReport;
   /** The table writes into it. */
@@ -21,9 +24,22 @@ export interface RejectedRowsProps {
 export function RejectedRows({ report, corrections, onCorrected }: RejectedRowsProps) {
   const { source, rejected, rejectedRows, texts } = report;
   const { columns } = source;
-  const shown = [...columns.keys()].filter((index) => columns[index]?.field !== '');
+  const extraCells = Math.min(
+    extraCellsMax,
+    Math.max(0, ...rejectedRows.map((row) => extraCellsOf(row, columns.length))),
+  );
+  const shown = [
+    ...[...columns.entries()]
+      .map(([index, { name, field }]) => ({ index, name, field }))
+      .filter(({ field }) => field !== ''),
+    ...Array.from({ length: extraCells }, (_, at) => columns.length + at).map((index) => ({
+      index,
+      name: `Cell ${index + 1}`,
+    })),
+  ];
   const onEdit = ({ row, cells }: RejectedRow, index: number, text: string) => {
-    const before = corrections.get(row) ?? columns.map((_, at) => cells[at] ?? '');
+    const length = Math.max(columns.length, cells.length);
+    const before = corrections.get(row) ?? Array.from({ length }, (_, at) => cells[at] ?? '');
     corrections.set(row, before.with(index, text));
     onCorrected();
   };
@@ -35,9 +51,9 @@ export function RejectedRows({ report, corrections, onCorrected }: RejectedRowsP
             <tr>
               <th scope="col">Row</th>
               <th scope="col">Problem</th>
-              {shown.map((index) => (
+              {shown.map(({ index, name }) => (
                 <th key={index} scope="col">
-                  {columns[index]?.name}
+                  {name}
                 </th>
               ))}
             </tr>
@@ -48,7 +64,7 @@ export function RejectedRows({ report, corrections, onCorrected }: RejectedRowsP
                 key={`${rejectedRow.row} ${rejectedRow.problem.message}`}
                 rejectedRow={rejectedRow}
                 text={texts.get(rejectedRow.row) ?? rejectedRow.problem.message}
-                columns={shown.map((index) => ({ index, name: columns[index]?.name ?? '', ...columns[index] }))}
+                columns={shown}
                 onEdit={(index, text) => onEdit(rejectedRow, index, text)}
               />
             ))}
@@ -60,14 +76,23 @@ export function RejectedRows({ report, corrections, onCorrected }: RejectedRowsP
           ? `These are the first ${rejectedRows.length}. The file of rejected rows has all ${formatCount(rejected)}. `
           : ''}
         Correct the rows here and send them again, or download them with their problems and import the file later.
+        {extraCells > 0
+          ? ' Cells after the last column must be empty: move their text to another cell, or delete it.'
+          : ''}
       </p>
     </>
   );
 }
 
+/** The number of cells after the last column, without empty ones at the end. Negative if the row is shorter. */
+function extraCellsOf({ cells }: RejectedRow, columns: number): number {
+  return cells.findLastIndex((cell) => cell.trim() !== '') + 1 - columns;
+}
+
 interface RowProps {
   readonly rejectedRow: RejectedRow;
   readonly text: string;
+  /** A column of cells after the last column of the file has no field. */
   readonly columns: readonly { readonly index: number; readonly name: string; readonly field?: string }[];
   onEdit(index: number, text: string): void;
 }
@@ -82,8 +107,12 @@ function Row({ rejectedRow: { row, line, cells, problem }, text, columns, onEdit
       <td id={id} class="why">
         <ProblemText problem={{ field: problem.field, message: text }} />
       </td>
-      {columns.map(({ index, name, field = '' }) => {
-        const isInvalid = isAt(problem.field, field) || isColumnOf({ field }, problem.field);
+      {columns.map(({ index, name, field }) => {
+        const cell = cells[index] ?? '';
+        // Most rows do not have such cells.
+        if (field === undefined && index >= cells.length) return <td key={index} />;
+        const isInvalid =
+          field === undefined ? cell.trim() !== '' : isAt(problem.field, field) || isColumnOf({ field }, problem.field);
         return (
           <td key={index} data-label={name}>
             <input
@@ -92,7 +121,7 @@ function Row({ rejectedRow: { row, line, cells, problem }, text, columns, onEdit
               aria-invalid={isInvalid}
               {...(isInvalid && { 'aria-describedby': id })}
               dir="auto"
-              defaultValue={cells[index] ?? ''}
+              defaultValue={cell}
               // The browser offers values of other rows.
               autocomplete="off"
               onInput={(event) => onEdit(index, event.currentTarget.value)}

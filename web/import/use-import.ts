@@ -65,7 +65,7 @@ export function useImport({ directory, onTaken, onImported }: ImportOptions) {
     return readingRef.current.signal;
   };
 
-  async function choose(file: File | undefined, encoding = ''): Promise<void> {
+  async function choose(file: File | undefined, encoding = '', hasHeader = true): Promise<void> {
     if (file === undefined) return;
     const signal = startReading();
     // A preview, and its focus, stays until the next one is ready.
@@ -74,7 +74,7 @@ export function useImport({ directory, onTaken, onImported }: ImportOptions) {
     try {
       const known = readKnownAttributes(directory);
       const readRare = (keys: readonly string[]) => readRareAttributes(directory, keys);
-      next = { kind: 'preview', preview: await readPreview(file, { encoding, known, readRare, signal }) };
+      next = { kind: 'preview', preview: await readPreview(file, { encoding, hasHeader, known, readRare, signal }) };
     } catch (error) {
       const retry = error instanceof WrongEncoding ? { file, encoding } : undefined;
       next = { kind: 'choose', problem: { text: describeFault(error), retry } };
@@ -169,8 +169,8 @@ function useRuns({ directory, onTaken, onImported }: ImportOptions, setStep: (st
   return { run, stop: () => stopping?.abort(), isStopping: stopping?.signal.aborted === true };
 }
 
-function fileOf({ file, delimiter, encodingFound, columns, rows }: FilePreview): ImportFile {
-  return { file, delimiter, encoding: encodingFound, columns, rows };
+function fileOf({ file, delimiter, encodingFound, hasHeader, columns, rows }: FilePreview): ImportFile {
+  return { file, delimiter, encoding: encodingFound, hasHeader, columns, rows };
 }
 
 export function corrected(report: ImportReport, corrections: Corrections): ImportReport {

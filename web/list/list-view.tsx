@@ -49,7 +49,7 @@ export function ListView(props: ListViewProps) {
   const [ownSettings] = useState(createGridSettings);
   const settings = useViewSettings(ownSettings, route, go);
   const isCards = useMedia('(max-width: 639px)');
-  const defaults = useColumnDefaults(list, isCards, settings);
+  const defaults = useColumnDefaults(list);
   const search = useRef<HTMLInputElement>(null);
   const focusGrid = useRef<(row?: number) => void>(undefined);
   const filterByColumn = useRef<(columnId: string) => void>(undefined);
@@ -174,7 +174,7 @@ interface CardMenuProps {
 function CardMenu({ list, settings, defaults }: CardMenuProps) {
   useStore(settings);
   const columnIds = settings.look.columns ?? defaults.card;
-  return <ViewMenu list={list} columnIds={columnIds} settings={settings} isCards />;
+  return <ViewMenu list={list} columnIds={columnIds} settings={settings} onAutomatic={defaults.chooseAgain} isCards />;
 }
 
 /**

@@ -74,7 +74,7 @@ export function UserGrid(props: UserGridProps) {
   const now = performance.now();
   return (
     <>
-      {!isCards && <ViewMenu list={list} columnIds={columnIds} settings={settings} />}
+      {!isCards && <ViewMenu {...{ list, columnIds, settings }} onAutomatic={defaults.chooseAgain} />}
       <div
         class="grid"
         role="grid"

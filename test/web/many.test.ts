@@ -260,6 +260,25 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     expectNoFaults();
   });
 
+  it('get their old value by Ctrl+Z also in the search, unless somebody has typed there since the change', async () => {
+    await create(4);
+    const { page, expectNoFaults } = await open(`#filter=${encodeURIComponent('attributes.team == "ops"')}`);
+    await selectAll(page, 'U0 Test');
+    await setTeam(page, 'sales');
+    await button(page, 'Set team to sales for 2 users').click();
+    await page.getByText('No matches').waitFor({ timeout: 60_000 });
+    // The page leaves the focus in the list, which has no rows now.
+    const focused = () => page.evaluate(() => document.activeElement?.textContent);
+    await expect.poll(focused, pollTimeout).toBe('Show all users');
+    const search = page.getByRole('searchbox');
+    await search.focus();
+    await page.keyboard.press('Control+z');
+    await page.getByText('Undone.').waitFor({ timeout: 60_000 });
+    expect(await valuesOf('team')).toEqual({ ops: 2, dev: 2 });
+    await box(page, 'U0 Test').waitFor();
+    expectNoFaults();
+  });
+
   it('are written once if answers are lost', async () => {
     await create(3);
     const { page, expectNoFaults } = await open();
@@ -352,7 +371,7 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await dialog(page).getByLabel('Type 2 to delete 2 users').fill('2');
     await button(page, 'Delete 2 users').click();
     await page.getByText('No users yet').waitFor();
-    await expect.poll(() => page.evaluate(() => document.activeElement?.getAttribute('type'))).toBe('search');
+    await expect.poll(() => page.evaluate(() => document.activeElement?.textContent), pollTimeout).toBe('New user');
     expectNoFaults();
   });
 

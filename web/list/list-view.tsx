@@ -17,7 +17,7 @@ import { pageSize } from './page-loader.js';
 import { SearchBar } from './search-bar.js';
 import { SelectionBar } from './selection-bar.js';
 import { type ColumnDefaults, useColumnDefaults } from './use-column-defaults.js';
-import { UserGrid } from './user-grid.js';
+import { UserGrid, type UserGridProps } from './user-grid.js';
 import type { UserList } from './user-list.js';
 import { ViewMenu } from './view-menu.js';
 import { useViewSettings, ViewsButton } from './views-button.js';
@@ -57,7 +57,7 @@ export function ListView(props: ListViewProps) {
   useSearchCommand(search);
 
   useStore(selection);
-  const frame = useKeptFocus(() => (list.rows > 0 ? focusGrid.current?.() : search.current?.focus()));
+  const frame = useKeptFocus(list, focusGrid);
 
   const { rows, queryError, pageError, isRequesting } = list;
   const isSearch = !selectsAll(list.query);
@@ -178,14 +178,16 @@ function CardMenu({ list, settings, defaults }: CardMenuProps) {
 }
 
 /**
- * Calls `moveFocus` if the element with the focus was removed from the frame: the bar of the selection, the dialog of an
- * action whose button has disappeared, or the grid.
+ * Moves the focus to the rows, or to the first button of the empty list, if the element with the focus was removed from the
+ * frame: the bar of the selection, the dialog of an action whose button has disappeared, or the grid.
  */
-function useKeptFocus(moveFocus: () => void): RefObject<HTMLDivElement | null> {
+function useKeptFocus(list: UserList, focusGrid: UserGridProps['focusRef']): RefObject<HTMLDivElement | null> {
   const frame = useRef<HTMLDivElement>(null);
   const hadFocus = frame.current?.contains(document.activeElement) === true;
   useLayoutEffect(() => {
-    if (hadFocus && document.activeElement === document.body) moveFocus();
+    if (!hadFocus || document.activeElement !== document.body) return;
+    if (list.rows > 0) focusGrid.current?.();
+    else frame.current?.querySelector<HTMLElement>('.empty button')?.focus();
   });
   return frame;
 }

@@ -595,6 +595,42 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     expectNoFaults();
   });
 
+  it('selects no rows of the previous filter, and changes none, while a filter is invalid', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open('#filter=attributes.department == "Maths"');
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace', 'Alan Turing']);
+    const bar = page.getByRole('region', { name: 'Selection' });
+    const boxOf = (name: string) => page.getByRole('row', { name }).getByRole('checkbox');
+    await boxOf('Ada Lovelace').check();
+    await page.goto(`${site.app.http}/#filter=attributes.department ==`);
+    await page.getByText('The list below still shows the result before this filter.').waitFor();
+    expect(await boxOf('Alan Turing').isDisabled()).toBe(true);
+    expect(await page.getByRole('checkbox', { name: 'Select all 2' }).isDisabled()).toBe(true);
+    await page.locator('[data-row="0"]').focus();
+    for (const key of ['Control+a', 'x', 'Shift+ArrowDown']) await page.keyboard.press(key);
+    await bar.getByText('1 selected', { exact: true }).waitFor();
+    expect(await bar.getByRole('button').allTextContents()).toEqual([
+      'Export…',
+      'Change attribute…',
+      'Delete…',
+      'Clear',
+    ]);
+    for (const name of ['Export…', 'Change attribute…', 'Delete…'])
+      expect(await bar.getByRole('button', { name }).isDisabled()).toBe(true);
+    await page.keyboard.press('Control+k');
+    await option(page, 'Clear selection').waitFor();
+    expect(await option(page, /1 selected…/).count()).toBe(0);
+    await page.keyboard.press('Escape');
+    await expectAccessible();
+    // A user can be read.
+    await page.getByRole('row', { name: 'Alan Turing' }).click();
+    await page.getByRole('complementary').getByText('Alan@example.com').first().waitFor();
+    await page.goto(`${site.app.http}/#filter=attributes.department == "Maths"`);
+    await expect.poll(() => boxOf('Alan Turing').isEnabled(), pollTimeout).toBe(true);
+    await bar.getByRole('button', { name: 'Change attribute…' }).click();
+    await page.getByRole('dialog').getByRole('heading', { name: 'Change an attribute of 1 user' }).waitFor();
+    expectNoFaults();
+  });
+
   describe('with an expression', () => {
     it('completes fields, functions and values, and marks the error', async () => {
       const { page, expectAccessible, expectNoFaults } = await open();

@@ -34,13 +34,15 @@ export interface BulkActionsProps {
   readonly query: ListQuery;
   /** The number of users that match; undefined if it is not known. */
   readonly total: number | undefined;
+  /** Whether the list shows the rows of another query. */
+  readonly isOutdated: boolean;
   /** Called after users were changed, or after those with the ids `deleted` were deleted. */
   onChanged(deleted?: ReadonlySet<string>): void;
 }
 
 /** The dialog is not in the selection bar, because the bar disappears with the selection. */
 export function useBulkActions(options: BulkActionsProps) {
-  const { directory, caller, selection, shownColumns, query, total, onChanged } = options;
+  const { directory, caller, selection, shownColumns, query, total, isOutdated, onChanged } = options;
   const [open, setOpen] = useState<{ readonly action: Action; readonly target: BulkTarget }>();
   const start = (action: Action) => setOpen({ action, target: targetOf(selection, query, total) });
   const offered = actions.filter(({ method }) => caller.may(method));
@@ -50,7 +52,7 @@ export function useBulkActions(options: BulkActionsProps) {
     const users = count === undefined ? 'all that match' : `${formatCount(count)} selected`;
     const group = 'Selection' as const;
     return [
-      ...offered.map(({ id, label, words, icon }) => ({
+      ...(isOutdated ? [] : offered).map(({ id, label, words, icon }) => ({
         id: `${id}-selected`,
         label: id === 'attribute' ? `${label} of ${users}…` : `${label} ${users}…`,
         ...{ group, words, icon },
@@ -58,13 +60,14 @@ export function useBulkActions(options: BulkActionsProps) {
       })),
       { id: 'clear-selection', label: 'Clear selection', group, icon: CloseIcon, run: selection.clear },
     ];
-  }, [selection.ids, selection.excluded, selection.isAll, caller, query, total]);
+  }, [selection.ids, selection.excluded, selection.isAll, caller, query, total, isOutdated]);
   const props = open && { directory, target: open.target, onClose: () => setOpen(undefined) };
   const buttons = offered.map(({ id, label }) => (
     <button
       key={id}
       type="button"
       class={id === 'delete' ? 'button small danger-text' : 'button small'}
+      disabled={isOutdated}
       onClick={() => start(id)}
     >
       {label}…

@@ -67,7 +67,6 @@ export function ListView(props: ListViewProps) {
     if (key === 'ArrowDown' && list.isShowing(wanted)) focusGrid.current?.();
     else setChoice((before) => nextChoice(before, wanted, key));
   };
-  const onCancelChoice = () => setChoice(undefined);
   useLayoutEffect(() => {
     if (choice === undefined || list.isRequesting || !isSameQuery(choice.query, list.requestedQuery)) return;
     setChoice(undefined);
@@ -82,6 +81,7 @@ export function ListView(props: ListViewProps) {
   const total = list.total.kind === 'exact' ? list.total.count : undefined;
   const bulk = useBulkActions({
     ...{ directory: list.directory, caller, selection, shownColumns, query: list.query, total },
+    isOutdated: list.isOutdated,
     onChanged: (deleted) => list.refresh({ deleted }),
   });
   const isFilterInvalid = queryError?.reason === 'INVALID_FILTER';
@@ -106,7 +106,7 @@ export function ListView(props: ListViewProps) {
           </>
         }
         onChoose={onChoose}
-        onCancel={onCancelChoice}
+        onCancel={() => setChoice(undefined)}
       />
       <p class="visually-hidden" role="status">
         {statusText(list, isSearch)}

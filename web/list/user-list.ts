@@ -134,9 +134,9 @@ export class UserList {
     return this.#generation > 0 && !this.isRequesting && isLast;
   }
 
-  /** Whether the last query failed, so the rows and the count are those of the previous one. */
+  /** Whether the last query failed, so the rows and the count are those of another one. Also while the next one is pending. */
   get isOutdated(): boolean {
-    return !this.isRequesting && !isSameQuery(this.#query, this.#requestedQuery);
+    return (!this.isRequesting || this.#queryError !== undefined) && !isSameQuery(this.#query, this.#requestedQuery);
   }
 
   onChange(listener: () => void): () => void {

@@ -421,7 +421,7 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await expect.poll(held.calls, pollTimeout).toBe(28);
     await button(page, 'Stop').click();
     held.release();
-    await dialog(page).getByText('Stopped. 28 users deleted.').waitFor({ timeout: 60_000 });
+    await dialog(page).getByText('Stopped. 28 of 100 users deleted, 72 left.').waitFor({ timeout: 60_000 });
     expect(await all()).toHaveLength(72);
     // It was not selected, so the deletion must not include it.
     await site.app.client.createUser({ user: { firstName: 'Later', email: 'later@example.com' } });
@@ -464,7 +464,7 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
       await expect.poll(held.calls, pollTimeout).toBe(28);
       await button(page, 'Stop').click();
       held.release();
-      await dialog(page).getByText('Stopped. 28 users deleted.').waitFor({ timeout: 60_000 });
+      await dialog(page).getByText('Stopped. 28 of 100 users deleted, 72 left.').waitFor({ timeout: 60_000 });
       await expect.poll(remaining, pollTimeout).toMatch(/^72 /);
       // A later change: the page has applied those of the deletion before it.
       const [other] = await all();
@@ -504,7 +504,7 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await expect.poll(held.calls, pollTimeout).toBe(28);
     await button(page, 'Stop').click();
     held.release();
-    await dialog(page).getByText('Stopped. 28 users changed.').waitFor({ timeout: 60_000 });
+    await dialog(page).getByText('Stopped. 28 of 300 users changed, 272 left.').waitFor({ timeout: 60_000 });
     expect((await valuesOf('team')).sales).toBe(28);
   }
 
@@ -527,7 +527,7 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     await create(300);
     const { page, expectNoFaults } = await open();
     await stopChange(page);
-    await button(page, 'Continue').click();
+    await button(page, 'Continue with 272 users').click();
     await page.getByText('Set team to sales for 300 users.').waitFor({ timeout: 60_000 });
     expect((await valuesOf('team')).sales).toBe(300);
     expect(await page.locator('.toast').count()).toBe(1);

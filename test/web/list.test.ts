@@ -92,6 +92,19 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       expectNoFaults();
     });
 
+    it('is searched for names and emails as other programs write them', async () => {
+      const { page, expectNoFaults } = await open();
+      const pasted = ['Lovelace, Ada', '"Ada Lovelace" <ada.lovelace@example.com>;', 'mailto:ada.l'];
+      for (const text of pasted) {
+        await search(page).fill('');
+        await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
+        await search(page).fill(text);
+        await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace']);
+        expect(await search(page).inputValue()).toBe(text);
+      }
+      expectNoFaults();
+    });
+
     it('sends a search to the server only in calls, never in a URL', async () => {
       const { page } = await open();
       const urls: string[] = [];

@@ -9,6 +9,7 @@ import { hasWords, isSameQuery, type ListQuery, selectsAll } from '../address/li
 import { type CallError, callErrorOf, isAborted } from '../calls/call-error.js';
 import { changeTypes } from '../calls/change-types.js';
 import type { Directory } from '../calls/directory.js';
+import { sentQuery } from '../text/sent-query.js';
 import { createArrivals } from './arrivals.js';
 import { createLeavingRows, type LeavingRows } from './leaving-rows.js';
 import { createPageLoader, type PageLoader, pageSize } from './page-loader.js';
@@ -217,7 +218,7 @@ export class UserList {
       if (this.#pages.insert(user)) this.#marks.markChanged(user.id);
       // The page shows a user that it has just created even if it does not match; then the total stays the same.
       if (this.#query.filter !== '') this.#count.countSoon();
-      else if (!isCounted && hasWords(user, this.#query.query)) this.#addToTotal(1);
+      else if (!isCounted && hasWords(user, sentQuery(this.#query.query))) this.#addToTotal(1);
     }
     this.#changeSoon();
   }
@@ -392,7 +393,7 @@ export class UserList {
     const isRow = (user.createTime?.getTime() ?? 0) <= this.#readUpTo && this.#loader.isUnread(user);
     // Only the server evaluates filters.
     if (isRow || filter !== '') this.#count.countSoon();
-    else if (hasWords(user, query)) {
+    else if (hasWords(user, sentQuery(query))) {
       this.#addToTotal(1);
       // In a list of one or two screens, inserting a row does not lose the user's place.
       if (!this.hasMore && this.rows < pageSize && this.#pages.insert(user)) this.#marks.markChanged(user.id);

@@ -443,6 +443,27 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     expectNoFaults();
   });
 
+  it('says what a number with a thousands separator means', async () => {
+    const { page, expectNoFaults } = await open('', { context: { locale: 'de-DE' } });
+    await startChip(page, 'level');
+    await operator(page).selectOption('less');
+    await value(page).fill('1.500');
+    await popover(page).getByText('Means 1500.').waitFor();
+    await page.keyboard.press('Enter');
+    await expect.poll(() => chipTexts(page), pollTimeout).toEqual(['level is less than 1500']);
+    expect(filterOf(page)).toBe('attributes.level < 1500');
+    expectNoFaults();
+  });
+
+  it('adds a filter without a value by Enter', async () => {
+    const { page, expectNoFaults } = await open();
+    await startChip(page, 'level');
+    await operator(page).selectOption('isEmpty');
+    await operator(page).press('Enter');
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Barbara Liskov', 'Seán O’Brien']);
+    expectNoFaults();
+  });
+
   it('begins a filter by name with a part of the name, and says how names are compared', async () => {
     const { page, expectAccessible, expectNoFaults } = await open();
     await startChip(page, 'Name');

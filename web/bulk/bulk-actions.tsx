@@ -10,6 +10,7 @@ import { formatCount } from '../text/format.js';
 import { BinIcon, CloseIcon, ExportIcon, RenameIcon } from '../ui/icons.js';
 import { lazyDialog } from '../ui/lazy.js';
 import type { Selection } from '../users/selection.js';
+import { mayStopMatching } from './may-stop-matching.js';
 
 const ExportDialog = lazyDialog('Export', async () => (await import('../export/export-dialog.js')).ExportDialog);
 const AttributeDialog = lazyDialog(
@@ -81,11 +82,14 @@ export function useBulkActions(options: BulkActionsProps) {
     selection.clear();
     selection.toggleRange(ids, true);
   };
+  const onAttributeTried = (failedIds: readonly string[], key: string) => {
+    if (failedIds.length > 0 || mayStopMatching(query.filter, key)) selectOnly(failedIds);
+  };
   const dialog = (
     <>
       {props !== undefined && open?.action === 'export' && <ExportDialog {...props} shownColumns={shownColumns} />}
       {props !== undefined && open?.action === 'attribute' && (
-        <AttributeDialog {...props} onChanged={onChanged} onTried={selectOnly} />
+        <AttributeDialog {...props} onChanged={onChanged} onTried={onAttributeTried} />
       )}
       {props !== undefined && open?.action === 'delete' && (
         <DeleteDialog {...props} onChanged={onChanged} onTried={selectOnly} />

@@ -36,8 +36,8 @@ export interface BulkDialogProps {
 }
 
 export interface BulkAttributeDialogProps extends BulkDialogProps {
-  /** Called after the change was tried for all users, with those for whom it failed. */
-  onTried(failedIds: readonly string[]): void;
+  /** Called after the attribute was changed for all users, except for those with the ids. */
+  onTried(failedIds: readonly string[], key: string): void;
 }
 
 // The page keeps the old values of this many users for an undo.
@@ -75,7 +75,7 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged, onT
     setCurrent(users);
     const report = await start((options) => changeAll({ directory, users, change, changed: all.users, ...options }));
     if (report.changed > 0) onChanged();
-    if (report.isWhole) onTried(failedIdsOf(report));
+    if (report.isWhole) onTried(failedIdsOf(report), change.key);
     // A try for all users finds those that an earlier one has changed.
     all.unchanged = users === target ? Math.max(0, report.unchanged - all.count) : all.unchanged + report.unchanged;
     all.count += report.changed;

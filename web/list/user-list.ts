@@ -17,11 +17,6 @@ import { restoreRow } from './page-restore.js';
 import { createRowMarks, type LeavingReason, type RowMarks } from './row-marks.js';
 import { createUserCount, type Total, type UserCount } from './user-count.js';
 
-export interface ManyOwnChanges {
-  readonly importedUpTo?: Date | undefined;
-  readonly deleted?: Iterable<string> | undefined;
-}
-
 export class UserList {
   readonly directory: Directory;
   readonly #count: UserCount;
@@ -110,6 +105,11 @@ export class UserList {
     return this.#pages.userAt(row);
   }
 
+  /** Whether the number of the row is known, and not estimated. */
+  isExact(row: number): boolean {
+    return this.#pages.isExact(row);
+  }
+
   loadedUsers(): Iterable<User> {
     return this.#pages.users();
   }
@@ -189,9 +189,9 @@ export class UserList {
    * Re-reads the rows in view and drops the rest, because changes were missed or because this page has changed many users:
    * imported some, the last of them at `importedUpTo`, or `deleted` those with these ids.
    */
-  refresh({ importedUpTo, deleted }: ManyOwnChanges = {}): void {
-    this.#readUpTo = Math.max(this.#readUpTo, importedUpTo?.getTime() ?? 0);
-    if (deleted !== undefined) this.#dropped = new Set(deleted);
+  refresh(own: { importedUpTo?: Date | undefined; deleted?: Iterable<string> | undefined } = {}): void {
+    this.#readUpTo = Math.max(this.#readUpTo, own.importedUpTo?.getTime() ?? 0);
+    if (own.deleted !== undefined) this.#dropped = new Set(own.deleted);
     // The pending response may have been read too early.
     this.#mustRefresh = this.isRequesting;
     if (this.#mustRefresh) return;

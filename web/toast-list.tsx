@@ -10,6 +10,7 @@ import {
   type ShownToast,
   shownToasts,
   toastMs,
+  undoableToast,
   undoToast,
 } from './ui/toasts.js';
 
@@ -27,8 +28,17 @@ export function ToastList() {
   useLayoutEffect(() => onToastsChange(() => redraw()), []);
   useEffect(() => closeAllToasts, []);
   useEffect(() => {
-    document.addEventListener('keydown', onUndoKey);
-    return () => document.removeEventListener('keydown', onUndoKey);
+    let typedAt = 0;
+    const onInput = ({ timeStamp }: Event) => {
+      typedAt = timeStamp;
+    };
+    const onKeyDown = (event: KeyboardEvent) => onUndoKey(event, typedAt);
+    document.addEventListener('input', onInput);
+    document.addEventListener('keydown', onKeyDown);
+    return () => {
+      document.removeEventListener('input', onInput);
+      document.removeEventListener('keydown', onKeyDown);
+    };
   }, []);
 
   const toasts = shownToasts();
@@ -84,14 +94,21 @@ export function ToastList() {
 
 const editable = 'input:not([type=checkbox], [type=radio]), textarea, [contenteditable]';
 
-/** Ctrl+Z and ⌘Z undo as the button of the newest toast does. In a text field, they undo the typing. */
-function onUndoKey(event: KeyboardEvent): void {
+/**
+ * Ctrl+Z and ⌘Z undo as the button of the newest toast does. In a text field, they undo the typing, except in a search in which
+ * nobody has typed since the toast.
+ */
+function onUndoKey(event: KeyboardEvent, typedAt: number): void {
   if (event.key.toLowerCase() !== 'z' || !(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey) return;
   if (event.defaultPrevented || document.querySelector('dialog[open]') !== null) return;
+  const toast = undoableToast();
   const { target } = event;
-  if (target instanceof HTMLElement && target.closest(editable) !== null) return;
+  if (toast === undefined || !(target instanceof HTMLElement)) return;
+  const isRestedSearch = target.matches('input[type=search]') && typedAt < toast.shownAt;
+  if (target.closest(editable) !== null && !isRestedSearch) return;
   // Otherwise the browser also undoes the last typing in any field of the page.
-  if (undoToast()) event.preventDefault();
+  event.preventDefault();
+  undoToast(toast.id);
 }
 
 const tickMs = 250;

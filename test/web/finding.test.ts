@@ -443,6 +443,27 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     expectNoFaults();
   });
 
+  it('says what a number with a thousands separator means', async () => {
+    const { page, expectNoFaults } = await open('', { context: { locale: 'de-DE' } });
+    await startChip(page, 'level');
+    await operator(page).selectOption('less');
+    await value(page).fill('1.500');
+    await popover(page).getByText('Means 1500.').waitFor();
+    await page.keyboard.press('Enter');
+    await expect.poll(() => chipTexts(page), pollTimeout).toEqual(['level is less than 1500']);
+    expect(filterOf(page)).toBe('attributes.level < 1500');
+    expectNoFaults();
+  });
+
+  it('adds a filter without a value by Enter', async () => {
+    const { page, expectNoFaults } = await open();
+    await startChip(page, 'level');
+    await operator(page).selectOption('isEmpty');
+    await operator(page).press('Enter');
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Barbara Liskov', 'Seán O’Brien']);
+    expectNoFaults();
+  });
+
   it('begins a filter by name with a part of the name, and says how names are compared', async () => {
     const { page, expectAccessible, expectNoFaults } = await open();
     await startChip(page, 'Name');
@@ -592,6 +613,42 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     expect(await page.locator('.grid-frame.outdated').count()).toBe(1);
     expect(await page.locator('.chip.invalid').count()).toBe(1);
     await expectAccessible();
+    expectNoFaults();
+  });
+
+  it('selects no rows of the previous filter, and changes none, while a filter is invalid', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open('#filter=attributes.department == "Maths"');
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace', 'Alan Turing']);
+    const bar = page.getByRole('region', { name: 'Selection' });
+    const boxOf = (name: string) => page.getByRole('row', { name }).getByRole('checkbox');
+    await boxOf('Ada Lovelace').check();
+    await page.goto(`${site.app.http}/#filter=attributes.department ==`);
+    await page.getByText('The list below still shows the result before this filter.').waitFor();
+    expect(await boxOf('Alan Turing').isDisabled()).toBe(true);
+    expect(await page.getByRole('checkbox', { name: 'Select all 2' }).isDisabled()).toBe(true);
+    await page.locator('[data-row="0"]').focus();
+    for (const key of ['Control+a', 'x', 'Shift+ArrowDown']) await page.keyboard.press(key);
+    await bar.getByText('1 selected', { exact: true }).waitFor();
+    expect(await bar.getByRole('button').allTextContents()).toEqual([
+      'Export…',
+      'Change attribute…',
+      'Delete…',
+      'Clear',
+    ]);
+    for (const name of ['Export…', 'Change attribute…', 'Delete…'])
+      expect(await bar.getByRole('button', { name }).isDisabled()).toBe(true);
+    await page.keyboard.press('Control+k');
+    await option(page, 'Clear selection').waitFor();
+    expect(await option(page, /1 selected…/).count()).toBe(0);
+    await page.keyboard.press('Escape');
+    await expectAccessible();
+    // A user can be read.
+    await page.getByRole('row', { name: 'Alan Turing' }).click();
+    await page.getByRole('complementary').getByText('Alan@example.com').first().waitFor();
+    await page.goto(`${site.app.http}/#filter=attributes.department == "Maths"`);
+    await expect.poll(() => boxOf('Alan Turing').isEnabled(), pollTimeout).toBe(true);
+    await bar.getByRole('button', { name: 'Change attribute…' }).click();
+    await page.getByRole('dialog').getByRole('heading', { name: 'Change an attribute of 1 user' }).waitFor();
     expectNoFaults();
   });
 

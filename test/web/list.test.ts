@@ -92,6 +92,19 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       expectNoFaults();
     });
 
+    it('is searched for names and emails as other programs write them', async () => {
+      const { page, expectNoFaults } = await open();
+      const pasted = ['Lovelace, Ada', '"Ada Lovelace" <ada.lovelace@example.com>;', 'mailto:ada.l'];
+      for (const text of pasted) {
+        await search(page).fill('');
+        await expect.poll(() => names(page), pollTimeout).toEqual(newestFirst);
+        await search(page).fill(text);
+        await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace']);
+        expect(await search(page).inputValue()).toBe(text);
+      }
+      expectNoFaults();
+    });
+
     it('sends a search to the server only in calls, never in a URL', async () => {
       const { page } = await open();
       const urls: string[] = [];
@@ -702,6 +715,7 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
         if (grid !== null) grid.scrollTop += by;
       }, px);
     const rowsMax = (page: Page) => page.locator('[data-row]').count();
+    const panel = (page: Page) => page.getByRole('complementary');
 
     it('shows a few dozen rows, and loads others before they come into view', async () => {
       const { page, expectNoFaults } = opened;
@@ -753,11 +767,32 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       const pill = page.getByRole('button', { name: 'Show 2 new users' });
       await pill.waitFor();
       await expect.poll(() => total(page), pollTimeout).toBe('6,002 users');
+      // The new users are not rows yet.
+      await row(page, 'User 00001').click();
+      await panel(page).getByText('2 of 6,000').waitFor();
+      await page.keyboard.press('Escape');
       await pill.click();
       await expect.poll(async () => (await names(page)).slice(0, 2), pollTimeout).toEqual(['Second', 'First']);
       expect(await pill.count()).toBe(0);
       for (const { id } of added) await site.app.client.deleteUser({ id });
       await expect.poll(() => total(page), pollTimeout).toBe('6,000 users');
+      expectNoFaults();
+    });
+
+    it('shows no number of a user whose row is an estimate', async () => {
+      const { page, expectNoFaults } = opened;
+      await expect.poll(() => total(page), pollTimeout).toBe('6,000 users');
+      await scrollBy(page, 3_000 * 48);
+      await page
+        .locator('[data-id]', { hasText: /User 0[23]/ })
+        .first()
+        .click();
+      await panel(page).getByRole('button', { name: 'Next person' }).waitFor();
+      expect(
+        await panel(page)
+          .getByText(/ of 6,000/)
+          .count(),
+      ).toBe(0);
       expectNoFaults();
     });
 

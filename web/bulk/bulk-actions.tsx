@@ -10,6 +10,7 @@ import { formatCount } from '../text/format.js';
 import { BinIcon, CloseIcon, ExportIcon, RenameIcon } from '../ui/icons.js';
 import { lazyDialog } from '../ui/lazy.js';
 import type { Selection } from '../users/selection.js';
+import { mayStopMatching } from './may-stop-matching.js';
 
 const ExportDialog = lazyDialog('Export', async () => (await import('../export/export-dialog.js')).ExportDialog);
 const AttributeDialog = lazyDialog(
@@ -34,13 +35,15 @@ export interface BulkActionsProps {
   readonly query: ListQuery;
   /** The number of users that match; undefined if it is not known. */
   readonly total: number | undefined;
+  /** Whether the list shows the rows of another query. */
+  readonly isOutdated: boolean;
   /** Called after users were changed, or after those with the ids `deleted` were deleted. */
   onChanged(deleted?: ReadonlySet<string>): void;
 }
 
 /** The dialog is not in the selection bar, because the bar disappears with the selection. */
 export function useBulkActions(options: BulkActionsProps) {
-  const { directory, caller, selection, shownColumns, query, total, onChanged } = options;
+  const { directory, caller, selection, shownColumns, query, total, isOutdated, onChanged } = options;
   const [open, setOpen] = useState<{ readonly action: Action; readonly target: BulkTarget }>();
   const start = (action: Action) => setOpen({ action, target: targetOf(selection, query, total) });
   const offered = actions.filter(({ method }) => caller.may(method));
@@ -50,7 +53,7 @@ export function useBulkActions(options: BulkActionsProps) {
     const users = count === undefined ? 'all that match' : `${formatCount(count)} selected`;
     const group = 'Selection' as const;
     return [
-      ...offered.map(({ id, label, words, icon }) => ({
+      ...(isOutdated ? [] : offered).map(({ id, label, words, icon }) => ({
         id: `${id}-selected`,
         label: id === 'attribute' ? `${label} of ${users}…` : `${label} ${users}…`,
         ...{ group, words, icon },
@@ -58,13 +61,14 @@ export function useBulkActions(options: BulkActionsProps) {
       })),
       { id: 'clear-selection', label: 'Clear selection', group, icon: CloseIcon, run: selection.clear },
     ];
-  }, [selection.ids, selection.excluded, selection.isAll, caller, query, total]);
+  }, [selection.ids, selection.excluded, selection.isAll, caller, query, total, isOutdated]);
   const props = open && { directory, target: open.target, onClose: () => setOpen(undefined) };
   const buttons = offered.map(({ id, label }) => (
     <button
       key={id}
       type="button"
       class={id === 'delete' ? 'button small danger-text' : 'button small'}
+      disabled={isOutdated}
       onClick={() => start(id)}
     >
       {label}…
@@ -78,11 +82,14 @@ export function useBulkActions(options: BulkActionsProps) {
     selection.clear();
     selection.toggleRange(ids, true);
   };
+  const onAttributeTried = (failedIds: readonly string[], key: string) => {
+    if (failedIds.length > 0 || mayStopMatching(query.filter, key)) selectOnly(failedIds);
+  };
   const dialog = (
     <>
       {props !== undefined && open?.action === 'export' && <ExportDialog {...props} shownColumns={shownColumns} />}
       {props !== undefined && open?.action === 'attribute' && (
-        <AttributeDialog {...props} onChanged={onChanged} onTried={selectOnly} />
+        <AttributeDialog {...props} onChanged={onChanged} onTried={onAttributeTried} />
       )}
       {props !== undefined && open?.action === 'delete' && (
         <DeleteDialog {...props} onChanged={onChanged} onTried={selectOnly} />

@@ -25,7 +25,7 @@ import { BulkResult, BulkRunning } from './bulk-report.js';
 import { type BulkReport, runBulk } from './bulk-run.js';
 import { changedText, changeText } from './bulk-texts.js';
 import { type AttributeChange, type Changed, writeAttribute } from './bulk-writes.js';
-import { type RunOptions, useBulk } from './use-bulk.js';
+import { type BulkStep, type RunOptions, useBulk } from './use-bulk.js';
 
 export interface BulkDialogProps {
   readonly directory: Directory;
@@ -36,8 +36,8 @@ export interface BulkDialogProps {
 }
 
 export interface BulkAttributeDialogProps extends BulkDialogProps {
-  /** Called after the change was tried for all users, with those for whom it failed. */
-  onTried(failedIds: readonly string[]): void;
+  /** Called after the attribute was changed for all users, except for those with the ids. */
+  onTried(failedIds: readonly string[], key: string): void;
 }
 
 // The page keeps the old values of this many users for an undo.
@@ -75,7 +75,7 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged, onT
     setCurrent(users);
     const report = await start((options) => changeAll({ directory, users, change, changed: all.users, ...options }));
     if (report.changed > 0) onChanged();
-    if (report.isWhole) onTried(failedIdsOf(report));
+    if (report.isWhole) onTried(failedIdsOf(report), change.key);
     // A try for all users finds those that an earlier one has changed.
     all.unchanged = users === target ? Math.max(0, report.unchanged - all.count) : all.unchanged + report.unchanged;
     all.count += report.changed;
@@ -99,10 +99,16 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged, onT
   const { change: next } = readChange(row, removes, directory.caller.protectedAttributes);
   const users = describeTarget(target);
   const action = next === undefined ? `${removes ? 'Remove' : 'Set'} for ${users}` : changeText(next, users);
-  const wasStopped = step.kind === 'report' && !step.report.isWhole && step.report.problem === '';
   // A dialog covers the toast with the same button.
-  const { count, toast } = triesRef.current;
+  const { count, unchanged, toast } = triesRef.current;
+  const total = target.count;
+  const left = leftOf(step, triesRef.current, total);
+  const submitText = step.kind === 'form' ? action : againText(step, left);
   const canUndo = step.kind === 'report' && toast !== undefined && count > 0 && count <= undoMax;
+  const undoAll = () => {
+    onClose();
+    if (toast !== undefined) undoToast(toast);
+  };
   return (
     <Dialog
       title={`Change an attribute of ${users}`}
@@ -112,26 +118,7 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged, onT
         step.kind === 'running' ? (
           <StopButton isStopping={isStopping} onStop={stop} />
         ) : (
-          <>
-            <button type="button" class="button" onClick={onClose}>
-              {step.kind === 'report' ? 'Close' : 'Cancel'}
-            </button>
-            {canUndo && (
-              <button
-                type="button"
-                class="button"
-                onClick={() => {
-                  onClose();
-                  undoToast(toast);
-                }}
-              >
-                Undo
-              </button>
-            )}
-            <button type="submit" class="button primary">
-              {step.kind === 'form' ? action : wasStopped ? 'Continue' : 'Try again'}
-            </button>
-          </>
+          <FormButtons {...{ step, submitText, onClose }} onUndo={canUndo ? undoAll : undefined} />
         )
       }
     >
@@ -151,10 +138,51 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged, onT
         ) : step.kind === 'running' ? (
           <BulkRunning activity={`${removes ? 'Removing' : 'Setting'} “${row.key}”`} count={current.count} {...step} />
         ) : (
-          <BulkResult report={step.report} participle="changed" />
+          <BulkResult
+            report={{ ...step.report, changed: count, unchanged }}
+            {...{ total, left }}
+            participle="changed"
+          />
         )}
       </div>
     </Dialog>
+  );
+}
+
+/** For how many users the change was not tried, as far as it is known. */
+function leftOf(step: BulkStep, { count, unchanged }: Tries, total: number | undefined): number {
+  if (step.kind !== 'report' || step.report.isWhole || total === undefined) return 0;
+  return Math.max(0, total - count - unchanged - step.report.failed);
+}
+
+function againText(step: BulkStep, left: number): string {
+  const wasStopped = step.kind === 'report' && !step.report.isWhole && step.report.problem === '';
+  return `${wasStopped ? 'Continue' : 'Try again'}${left > 0 ? ` with ${usersText(left)}` : ''}`;
+}
+
+interface FormButtonsProps {
+  readonly step: BulkStep;
+  readonly submitText: string;
+  /** Undefined if there is nothing to undo. */
+  readonly onUndo: (() => void) | undefined;
+  onClose(): void;
+}
+
+function FormButtons({ step, submitText, onUndo, onClose }: FormButtonsProps) {
+  return (
+    <>
+      <button type="button" class="button" onClick={onClose}>
+        {step.kind === 'report' ? 'Close' : 'Cancel'}
+      </button>
+      {onUndo !== undefined && (
+        <button type="button" class="button" onClick={onUndo}>
+          Undo
+        </button>
+      )}
+      <button type="submit" class="button primary">
+        {submitText}
+      </button>
+    </>
   );
 }
 

@@ -100,6 +100,8 @@ export function BulkDeleteDialog({ directory, target, onClose, onChanged, onTrie
           <BulkResult
             report={{ ...step.report, changed: deleted.size - goneRef.current, unchanged: 0 }}
             participle={`deleted${goneText(goneRef.current)}`}
+            total={users?.length}
+            left={step.report.isWhole ? 0 : left.length - step.report.failed}
           />
         ) : users === undefined ? (
           <p class="line" role="status">

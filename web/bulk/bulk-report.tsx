@@ -47,21 +47,27 @@ export interface BulkResultProps {
   readonly report: BulkReport;
   /** Such as “deleted”. */
   readonly participle: string;
+  /** The number of users of the whole action; undefined if it is not known. */
+  readonly total: number | undefined;
+  /** For how many of them it was not tried. */
+  readonly left: number;
 }
 
 // The file has all.
 const shownMax = 100;
 
-export function BulkResult({ report, participle }: BulkResultProps) {
+export function BulkResult({ report, participle, total, left }: BulkResultProps) {
   const { changed, unchanged, failures, isWhole, problem } = report;
+  const isPart = left > 0 && total !== undefined;
   const isGood = isWhole && failures.length === 0;
   return (
     <>
       <p class={isGood ? 'notice success' : 'notice warning'} role="status" tabIndex={-1} data-first>
         {isWhole ? '' : problem === '' ? 'Stopped. ' : 'Ended early. '}
-        {usersText(changed)} {participle}
+        {isPart ? `${formatCount(changed)} of ${usersText(total)}` : usersText(changed)} {participle}
         {unchanged === 0 ? '' : `, ${formatCount(unchanged)} unchanged`}
-        {failures.length === 0 ? '' : `, ${formatCount(failures.length)} failed`}.
+        {failures.length === 0 ? '' : `, ${formatCount(failures.length)} failed`}
+        {isPart ? `, ${formatCount(left)} left` : ''}.
       </p>
       {problem === '' ? null : <p class="notice danger">{problem}</p>}
       {failures.length === 0 ? null : <Failures failures={failures} />}

@@ -1,5 +1,6 @@
 /** The page's client. It sends calls to the server that the page came from. */
 import type { DeepPartial, ListUsersRequest, ListUsersResponse } from '../../generated/users/v1/user_service.js';
+import { sentQuery } from '../text/sent-query.js';
 import type { AuthResponse } from './auth-response.js';
 import { CallError } from './call-error.js';
 import { type Caller, callerOf, type MethodName } from './caller.js';
@@ -64,7 +65,7 @@ export function createDirectory({ origin = location.origin, authResponse }: Dire
     return withDeadline(loading, signal);
   };
   return {
-    listUsers: async (request, options) => listUsers(await withSentFilter(request), options),
+    listUsers: async (request, options) => listUsers(await withSentFilter(withSentQuery(request)), options),
     preload: () =>
       others().then(
         () => {},
@@ -116,6 +117,11 @@ function withDeadline<T>(loading: Promise<T>, signal: AbortSignal | undefined): 
     };
     loading.then(resolve, reject).finally(end);
   });
+}
+
+/** The only place where a search leaves the page. */
+function withSentQuery(request: DeepPartial<ListUsersRequest>): DeepPartial<ListUsersRequest> {
+  return request.query === undefined ? request : { ...request, query: sentQuery(request.query) };
 }
 
 /** The only place where a filter leaves the page. */

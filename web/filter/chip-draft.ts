@@ -3,7 +3,7 @@ import { attributeKeyOf } from '../../src/fields.js';
 import { addDays, dayOf } from '../text/days.js';
 import { numberProblem } from '../text/parse-number.js';
 import { beginningOf, relativeDayOf } from '../text/relative-days.js';
-import { parseValue } from './chip-values.js';
+import { parseValue, textOfValue } from './chip-values.js';
 import {
   type Chip,
   type ChipValue,
@@ -66,7 +66,7 @@ export function draftOf(chip: Chip, sampledKind: FieldKind | undefined): ChipDra
   const text = (at: 0 | 1): string => {
     const value = values[at];
     if (isSeveral || value === undefined) return '';
-    return isDateOperator(operator) ? dayOfValue(String(value), at === 1) : String(value);
+    return isDateOperator(operator) ? dayOfValue(String(value), at === 1) : textOfValue(value);
   };
   return { path, others, kind, operator, values: isSeveral ? values : [], texts: [text(0), text(1)] };
 }
@@ -94,7 +94,7 @@ export function withOperator(draft: ChipDraft, operator: Operator): ChipDraft {
   const [before, after] = [valuesOf(draft.operator), valuesOf(operator)];
   if (before === 'several' && after !== 'several' && after !== 'none') {
     const [first = draft.texts[0]] = draft.values;
-    return { ...draft, operator, values: [], texts: [String(first), ''] };
+    return { ...draft, operator, values: [], texts: [textOfValue(first), ''] };
   }
   return { ...draft, operator };
 }

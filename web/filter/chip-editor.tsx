@@ -3,7 +3,7 @@ import { useRef, useState } from 'preact/hooks';
 import { relativeDayOf } from '../text/relative-days.js';
 import { useMedia } from '../ui/theme.js';
 import { type ChipDraft, chipOf, shownDays, withOperator } from './chip-draft.js';
-import { periodsOf } from './chip-values.js';
+import { parseValue, periodsOf } from './chip-values.js';
 import { type Chip, type ChipValue, isDateOperator, isSamePath } from './filter-chips.js';
 import { labelOfField, operatorsOf, operatorText, valuesOf } from './filter-fields.js';
 import { SearchedAttributes } from './searched-attributes.js';
@@ -56,6 +56,12 @@ export function ChipEditor({ start, isNew, sample, room, onApply, onCancel }: Ch
             class="input"
             aria-label="Operator"
             value={operator}
+            onKeyDown={(event) => {
+              // There is no field of a value for this key.
+              if (event.key !== 'Enter' || valuesOf(operator) !== 'none') return;
+              event.preventDefault();
+              apply();
+            }}
             onChange={(event) => {
               const { value } = event.currentTarget;
               const chosen = operatorsOf(kind, operator).find((known) => known === value);
@@ -111,7 +117,15 @@ function hintOf({ operator, kind, texts }: ChipDraft, hasKeys: boolean): string 
   if (operator === 'startsWith' || operator === 'endsWith' || operator === 'containsExactly') {
     return kind === 'email' ? '' : 'Capital letters matter.';
   }
+  if (kind === 'number' && valuesOf(operator) !== 'several') return understoodText(texts);
   return hasKeys && valuesOf(operator) === 'several' && kind !== 'id' ? '↓ and Space select several.' : '';
+}
+
+/** Says what numbers such as 50,000 mean; empty if they are written as in the filter. */
+function understoodText(texts: readonly string[]): string {
+  const typed = texts.map((text) => text.trim()).filter((text) => text !== '');
+  const numbers = typed.map((text) => String(parseValue('number', text) ?? '?'));
+  return typed.join() === numbers.join() || numbers.includes('?') ? '' : `Means ${numbers.join(' and ')}.`;
 }
 
 interface DraftValuesProps {

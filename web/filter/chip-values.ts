@@ -1,6 +1,6 @@
 /** Converts what is typed into the fields of a chip to values, and offers periods of days. */
 import { foldText } from '../text/fold-text.js';
-import { parseNumber } from '../text/parse-number.js';
+import { localNumberText, parseLocalNumber } from '../text/parse-number.js';
 import type { ChipValue } from './filter-chips.js';
 import { type FieldKind, valueText } from './filter-fields.js';
 
@@ -15,13 +15,18 @@ export function parseValue(kind: FieldKind, text: string): ChipValue | undefined
   const trimmed = text.trim();
   if (trimmed === '') return undefined;
   if (kind === 'number') {
-    const number = parseNumber(trimmed);
+    const number = parseLocalNumber(trimmed);
     return Number.isFinite(number) ? number : undefined;
   }
   if (kind === 'boolean') return booleans.find(({ words }) => words.includes(trimmed.toLowerCase()))?.value;
   if (kind === 'id') return idForm.test(trimmed) ? trimmed.toLowerCase() : undefined;
   // A filter can contain neither U+0000 nor half of a character.
   return trimmed.replaceAll('\0', '').toWellFormed();
+}
+
+/** The text that is parsed to the value. */
+export function textOfValue(value: ChipValue): string {
+  return typeof value === 'number' ? localNumberText(value) : String(value);
 }
 
 export interface OfferedValues {

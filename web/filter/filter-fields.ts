@@ -1,6 +1,6 @@
 /** The names of a filter’s fields and operators on the page, and the operators and values of each kind of field. */
 import { addDays } from '../text/days.js';
-import { formatCount, formatDay, formatMoment } from '../text/format.js';
+import { formatCount, formatDay, formatMoment, formatTimeText } from '../text/format.js';
 import { type RelativeDay, relativeDayOf } from '../text/relative-days.js';
 import {
   type Chip,
@@ -180,6 +180,11 @@ export function valueText(value: ChipValue): string {
   return String(value);
 }
 
+/** As the cells of the list, which format the days and times of attributes. */
+function cellText(value: ChipValue): string {
+  return (typeof value === 'string' && formatTimeText(value)) || valueText(value);
+}
+
 /** The chip in words. */
 export function chipText(chip: Chip, unsearched = 0): string {
   const { field, operator, values } = chipTexts(chip, unsearched);
@@ -215,7 +220,11 @@ export function chipTexts(
   };
   const isMany = values.length > 1;
   const text = isMany ? (Object.entries(many).find(([name]) => name === operator)?.[1] ?? plain) : plain;
-  const shown = values.slice(0, 3).map(valueText).join(', ');
+  const isWhole = isAttribute(path) && Object.hasOwn(many, operator);
+  const shown = values
+    .slice(0, 3)
+    .map(isWhole ? cellText : valueText)
+    .join(', ');
   const rest = values.length > 3 ? ` and ${formatCount(values.length - 3)} more` : '';
   return { field, operator: text, values: shown + rest };
 }

@@ -13,6 +13,8 @@ export interface ColumnsPanelProps {
   readonly list: UserList;
   readonly columnIds: readonly string[];
   readonly settings: GridSettings;
+  /** Called if the page is to choose the columns. */
+  onAutomatic(): void;
   /** Whether the rows are cards, which have no density. */
   readonly isCards?: boolean;
 }
@@ -20,7 +22,7 @@ export interface ColumnsPanelProps {
 /** The keys of a large directory with many different attributes would not be readable. */
 const keysMax = 200;
 
-export function ColumnsPanel({ list, columnIds, settings, isCards = false }: ColumnsPanelProps) {
+export function ColumnsPanel({ list, columnIds, settings, onAutomatic, isCards = false }: ColumnsPanelProps) {
   const onColumns = (ids: readonly string[] | undefined) => settings.change({ columns: ids });
   const [known, addKnown] = useKnownColumns(list, columnIds);
   const shown = known.filter((id) => columnIds.includes(id));
@@ -111,6 +113,7 @@ export function ColumnsPanel({ list, columnIds, settings, isCards = false }: Col
         onClick={() => {
           settings.change({ widths: {} });
           onColumns(undefined);
+          onAutomatic();
         }}
       >
         Choose columns automatically

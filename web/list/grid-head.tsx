@@ -15,6 +15,7 @@ export interface GridHeadProps {
   readonly isLarge: boolean;
   readonly selection: Selection;
   readonly total: number | undefined;
+  readonly canSelect: boolean;
   onOrder(orderBy: string): void;
   /** Starts a filter by the column with this id. */
   onFilter(id: string): void;
@@ -25,7 +26,7 @@ export interface GridHeadProps {
 }
 
 export function GridHead(props: GridHeadProps) {
-  const { columns, orderBy, selection, total, onOrder, onColumns, onWidth, onFit } = props;
+  const { columns, orderBy, onOrder, onColumns, onWidth, onFit } = props;
   const row = useRef<HTMLDivElement>(null);
   const ids = columns.map(({ id }) => id);
   const move = (id: string, to: number) => onColumns(moved(ids, id, to));
@@ -34,7 +35,7 @@ export function GridHead(props: GridHeadProps) {
   return (
     <div role="row" aria-rowindex={1} class="grid-row" ref={row} onKeyDown={moveFocus}>
       <div role="columnheader" class="cell-select" aria-colindex={1}>
-        <SelectAll selection={selection} total={total} />
+        <SelectAll {...props} />
       </div>
       {columns.map((column, index) => (
         <div
@@ -121,7 +122,7 @@ function sortOf({ orders }: Column, orderBy: string): 'ascending' | 'descending'
   return descends ? 'descending' : 'ascending';
 }
 
-function SelectAll({ selection, total }: { selection: Selection; total: number | undefined }) {
+function SelectAll({ selection, total, canSelect }: Pick<GridHeadProps, 'selection' | 'total' | 'canSelect'>) {
   // Also if each user was selected alone.
   const isWhole =
     !selection.isEmpty &&
@@ -134,6 +135,7 @@ function SelectAll({ selection, total }: { selection: Selection; total: number |
         type="checkbox"
         aria-label={total === undefined ? 'Select all that match' : `Select all ${formatCount(total)}`}
         checked={isWhole}
+        disabled={!canSelect}
         indeterminate={!isWhole && !selection.isEmpty}
         onChange={() => (selection.isEmpty ? selection.selectAll() : selection.clear())}
       />
@@ -145,7 +147,7 @@ function SelectAll({ selection, total }: { selection: Selection; total: number |
 function moveFocus(event: KeyboardEvent & { readonly currentTarget: HTMLElement }): void {
   const step = event.key === 'ArrowLeft' ? -1 : event.key === 'ArrowRight' ? 1 : 0;
   if (step === 0 || event.ctrlKey || event.shiftKey || event.altKey || event.metaKey) return;
-  const controls = [...event.currentTarget.querySelectorAll<HTMLElement>('input, button')].filter(
+  const controls = [...event.currentTarget.querySelectorAll<HTMLElement>('input:enabled, button')].filter(
     (control) => control.closest('[popover]') === null,
   );
   const at = controls.findIndex((control) => control.matches(':focus'));

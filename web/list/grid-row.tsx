@@ -21,6 +21,7 @@ export interface RowProps {
   readonly yPx: number;
   readonly isActive: boolean;
   readonly isSelected: boolean;
+  readonly canSelect: boolean;
   /** Whether the panel beside the list shows this user. */
   readonly isOpen: boolean;
   readonly leaving: LeavingReason | undefined;
@@ -34,7 +35,7 @@ export interface RowProps {
 
 /** Returns the same element if nothing has changed, so that Preact does not compare it. */
 export function Row(props: RowProps) {
-  const { row, user, columns, matchOf, isCard, isToggle, yPx, isActive, isSelected } = props;
+  const { row, user, columns, matchOf, isCard, isToggle, yPx, isActive, isSelected, canSelect } = props;
   const { isOpen, leaving, flashedAt, onOpen, onActivate, onSelect, onFocus } = props;
   return useMemo(() => {
     const shared = {
@@ -70,7 +71,7 @@ export function Row(props: RowProps) {
           else onOpen(id);
         }}
       >
-        <SelectCell user={user} isSelected={isSelected} onSelect={(isRange) => onSelect(row, isRange)} />
+        <SelectCell {...{ user, isSelected, canSelect }} onSelect={(isRange) => onSelect(row, isRange)} />
         {line(
           columns.map((column, index) => (
             <Cell
@@ -95,6 +96,7 @@ export function Row(props: RowProps) {
     yPx,
     isActive,
     isSelected,
+    canSelect,
     isOpen,
     leaving,
     flashedAt,
@@ -121,10 +123,11 @@ function cardLine(columns: readonly Column[], cells: readonly ComponentChild[]):
 interface SelectCellProps {
   readonly user: User;
   readonly isSelected: boolean;
+  readonly canSelect: boolean;
   onSelect(isRange: boolean): void;
 }
 
-function SelectCell({ user, isSelected, onSelect }: SelectCellProps) {
+function SelectCell({ user, isSelected, canSelect, onSelect }: SelectCellProps) {
   return (
     <div
       role="gridcell"
@@ -139,6 +142,7 @@ function SelectCell({ user, isSelected, onSelect }: SelectCellProps) {
           tabIndex={-1}
           aria-label={`Select ${user.displayName}`}
           checked={isSelected}
+          disabled={!canSelect}
           onClick={(event) => {
             onSelect(event.shiftKey);
             // The keys continue from this row. Safari would leave the focus where it was.

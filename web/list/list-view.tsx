@@ -17,7 +17,7 @@ import { pageSize } from './page-loader.js';
 import { SearchBar } from './search-bar.js';
 import { SelectionBar } from './selection-bar.js';
 import { type ColumnDefaults, useColumnDefaults } from './use-column-defaults.js';
-import { UserGrid } from './user-grid.js';
+import { UserGrid, type UserGridProps } from './user-grid.js';
 import type { UserList } from './user-list.js';
 import { ViewMenu } from './view-menu.js';
 import { useViewSettings, ViewsButton } from './views-button.js';
@@ -49,7 +49,7 @@ export function ListView(props: ListViewProps) {
   const [ownSettings] = useState(createGridSettings);
   const settings = useViewSettings(ownSettings, route, go);
   const isCards = useMedia('(max-width: 639px)');
-  const defaults = useColumnDefaults(list, isCards, settings);
+  const defaults = useColumnDefaults(list);
   const search = useRef<HTMLInputElement>(null);
   const focusGrid = useRef<(row?: number) => void>(undefined);
   const filterByColumn = useRef<(columnId: string) => void>(undefined);
@@ -57,7 +57,7 @@ export function ListView(props: ListViewProps) {
   useSearchCommand(search);
 
   useStore(selection);
-  const frame = useKeptFocus(() => (list.rows > 0 ? focusGrid.current?.() : search.current?.focus()));
+  const frame = useKeptFocus(list, focusGrid);
 
   const { rows, queryError, pageError, isRequesting } = list;
   const isSearch = !selectsAll(list.query);
@@ -67,7 +67,6 @@ export function ListView(props: ListViewProps) {
     if (key === 'ArrowDown' && list.isShowing(wanted)) focusGrid.current?.();
     else setChoice((before) => nextChoice(before, wanted, key));
   };
-  const onCancelChoice = () => setChoice(undefined);
   useLayoutEffect(() => {
     if (choice === undefined || list.isRequesting || !isSameQuery(choice.query, list.requestedQuery)) return;
     setChoice(undefined);
@@ -82,6 +81,7 @@ export function ListView(props: ListViewProps) {
   const total = list.total.kind === 'exact' ? list.total.count : undefined;
   const bulk = useBulkActions({
     ...{ directory: list.directory, caller, selection, shownColumns, query: list.query, total },
+    isOutdated: list.isOutdated,
     onChanged: (deleted) => list.refresh({ deleted }),
   });
   const isFilterInvalid = queryError?.reason === 'INVALID_FILTER';
@@ -106,7 +106,7 @@ export function ListView(props: ListViewProps) {
           </>
         }
         onChoose={onChoose}
-        onCancel={onCancelChoice}
+        onCancel={() => setChoice(undefined)}
       />
       <p class="visually-hidden" role="status">
         {statusText(list, isSearch)}
@@ -174,18 +174,20 @@ interface CardMenuProps {
 function CardMenu({ list, settings, defaults }: CardMenuProps) {
   useStore(settings);
   const columnIds = settings.look.columns ?? defaults.card;
-  return <ViewMenu list={list} columnIds={columnIds} settings={settings} isCards />;
+  return <ViewMenu list={list} columnIds={columnIds} settings={settings} onAutomatic={defaults.chooseAgain} isCards />;
 }
 
 /**
- * Calls `moveFocus` if the element with the focus was removed from the frame: the bar of the selection, the dialog of an
- * action whose button has disappeared, or the grid.
+ * Moves the focus to the rows, or to the first button of the empty list, if the element with the focus was removed from the
+ * frame: the bar of the selection, the dialog of an action whose button has disappeared, or the grid.
  */
-function useKeptFocus(moveFocus: () => void): RefObject<HTMLDivElement | null> {
+function useKeptFocus(list: UserList, focusGrid: UserGridProps['focusRef']): RefObject<HTMLDivElement | null> {
   const frame = useRef<HTMLDivElement>(null);
   const hadFocus = frame.current?.contains(document.activeElement) === true;
   useLayoutEffect(() => {
-    if (hadFocus && document.activeElement === document.body) moveFocus();
+    if (!hadFocus || document.activeElement !== document.body) return;
+    if (list.rows > 0) focusGrid.current?.();
+    else frame.current?.querySelector<HTMLElement>('.empty button')?.focus();
   });
   return frame;
 }

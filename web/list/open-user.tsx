@@ -89,10 +89,13 @@ function placeOf(list: UserList, id: string, go: Go): Place | undefined {
     // The rows around the open one are about to be loaded.
     if (user !== undefined) go({ user: user.id }, { replace: true });
   };
-  const { total, rows, hasMore } = list;
+  const { total, arrivals, rows, hasMore } = list;
+  // Users that are leaving the list are not in its total.
+  const isShown = !list.isOutdated && list.isExact(row) && list.leavingReason(id) === undefined;
+  // New users are in the total, but are not rows yet.
+  const counted = total.kind === 'exact' ? total.count - arrivals.count : undefined;
   return {
-    row,
-    total: total.kind === 'exact' ? total.count : undefined,
+    shown: isShown ? { position: row + 1, total: hasMore ? counted : rows } : undefined,
     onPrevious: row === 0 ? undefined : () => goTo(row - 1),
     onNext: row + 1 >= rows && !hasMore ? undefined : () => goTo(row + 1),
   };

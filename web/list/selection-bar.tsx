@@ -19,7 +19,8 @@ export interface SelectionBarProps {
 export function SelectionBar({ list, selection, total, children }: SelectionBarProps) {
   useStore(selection);
   const { ids, isAll, earlier } = selection;
-  const canSelectAll = !isAll && (total === undefined || total > ids.size || (total > 0 && earlier.size > 0));
+  const canSelectAll =
+    !isAll && !list.isOutdated && (total === undefined || total > ids.size || (total > 0 && earlier.size > 0));
   // Actions change these users too, although their rows are not here.
   const elsewhere = [...earlier].filter((id) => list.rowOf(id) < 0).length;
   const text = `${countText(selection, total)} selected${elsewhere > 0 ? `, ${formatCount(elsewhere)} from another search` : ''}`;

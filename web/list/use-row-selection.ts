@@ -7,10 +7,12 @@ import type { UserList } from './user-list.js';
 export interface RowSelection {
   /** Toggles a row, or gives the rows of a range the state of the last one that was toggled. */
   onSelect(row: number, isRange: boolean): void;
+  onSelectAll(): void;
   /** Handles a key in a row. Returns the row that gets the focus, or undefined if the key does not select. */
   onSelectKey(event: KeyboardEvent, active: number): number | undefined;
 }
 
+/** Selects nothing while the list is outdated, because nobody has asked for its rows. */
 export function useRowSelection(list: UserList, selection: Selection): RowSelection {
   useStore(selection);
   /** The user that was toggled last, where a range begins. */
@@ -19,7 +21,7 @@ export function useRowSelection(list: UserList, selection: Selection): RowSelect
   const onSelect = useCallback(
     (row: number, isRange: boolean) => {
       const id = list.userAt(row)?.id;
-      if (id === undefined) return;
+      if (id === undefined || list.isOutdated) return;
       const from = list.rowOf(start.current);
       if (isRange && from >= 0) return selection.toggleRange(idsBetween(list, from, row), selection.has(start.current));
       start.current = id;
@@ -28,11 +30,15 @@ export function useRowSelection(list: UserList, selection: Selection): RowSelect
     [list, selection],
   );
 
+  const onSelectAll = () => {
+    if (!list.isOutdated) selection.selectAll();
+  };
+
   const onSelectKey = (event: KeyboardEvent, active: number): number | undefined => {
     const { key, shiftKey, ctrlKey, metaKey } = event;
     if (ctrlKey || metaKey) {
       if (key.toLowerCase() !== 'a' || shiftKey) return undefined;
-      selection.selectAll();
+      onSelectAll();
       return active;
     }
     if (key.toLowerCase() === 'x') onSelect(active, shiftKey);
@@ -48,7 +54,7 @@ export function useRowSelection(list: UserList, selection: Selection): RowSelect
     return active;
   };
 
-  return { onSelect, onSelectKey };
+  return { onSelect, onSelectAll, onSelectKey };
 }
 
 /** The users from one row to another. Ends before the first one that is not in memory, so that the range has no gaps. */

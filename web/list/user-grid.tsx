@@ -55,10 +55,10 @@ export function UserGrid(props: UserGridProps) {
   const { density, widths, contentWidths } = settings.look;
   const heightPx = isCards ? cardPx : rowPx[density];
   const scroll = useGridScroll(list, version, heightPx);
-  const { onSelect, onSelectKey } = useRowSelection(list, selection);
+  const { onSelect, onSelectAll, onSelectKey } = useRowSelection(list, selection);
   const { active, activate, focus, onFocus, onKeyDown } = useGridFocus(list, version, scroll, onOpen, onSelectKey);
   focusRef.current = focus;
-  useUnfocusedKeys(focus, selection.selectAll);
+  useUnfocusedKeys(focus, onSelectAll);
   useOpenRow(list.rowOf(openId), openId, activate, scroll.reveal);
   const columnIds = useColumnIds(settings, defaults, scroll.widthPx, isCards);
   const columns = useColumns(columnIds, shownColumns);
@@ -67,6 +67,7 @@ export function UserGrid(props: UserGridProps) {
 
   const onWidth = (id: string, px: number) => settings.change({ widths: { ...settings.look.widths, [id]: px } });
   const onFit = useColumnWidths(list, columns, settings, scroll, !isCards);
+  const canSelect = !list.isOutdated;
   const total = list.total.kind === 'exact' ? list.total.count : undefined;
   // The page chooses as many columns as fit.
   const gridWidths = { chosen: widths, content: contentWidths, isTight: settings.look.columns === undefined };
@@ -74,7 +75,7 @@ export function UserGrid(props: UserGridProps) {
   const now = performance.now();
   return (
     <>
-      {!isCards && <ViewMenu list={list} columnIds={columnIds} settings={settings} />}
+      {!isCards && <ViewMenu {...{ list, columnIds, settings }} onAutomatic={defaults.chooseAgain} />}
       <div
         class="grid"
         role="grid"
@@ -101,8 +102,7 @@ export function UserGrid(props: UserGridProps) {
             columns={columns}
             orderBy={list.query.orderBy}
             isLarge={total === undefined || total > largeTotal}
-            selection={selection}
-            total={total}
+            {...{ selection, total, canSelect }}
             onOrder={onOrder}
             onFilter={props.onFilter}
             onColumns={(ids) => settings.change({ columns: ids })}
@@ -123,11 +123,12 @@ export function UserGrid(props: UserGridProps) {
                 columns={columns}
                 matchOf={matchOf}
                 isCard={isCards}
-                isToggle={isCards && !selection.isEmpty}
+                isToggle={isCards && canSelect && !selection.isEmpty}
                 yPx={row * heightPx - scroll.map.offsetPx}
                 isActive={row === active}
                 isOpen={id !== '' && id === openId}
                 isSelected={user !== undefined && selection.has(id)}
+                canSelect={canSelect}
                 leaving={list.leavingReason(id)}
                 flashedAt={now - changedAt < flashMs ? changedAt : 0}
                 onOpen={onOpen}

@@ -9,17 +9,13 @@ import { hasWords, isSameQuery, type ListQuery, selectsAll } from '../address/li
 import { type CallError, callErrorOf, isAborted } from '../calls/call-error.js';
 import { changeTypes } from '../calls/change-types.js';
 import type { Directory } from '../calls/directory.js';
+import { sentQuery } from '../text/sent-query.js';
 import { createArrivals } from './arrivals.js';
 import { createLeavingRows, type LeavingRows } from './leaving-rows.js';
 import { createPageLoader, type PageLoader, pageSize } from './page-loader.js';
 import { restoreRow } from './page-restore.js';
 import { createRowMarks, type LeavingReason, type RowMarks } from './row-marks.js';
 import { createUserCount, type Total, type UserCount } from './user-count.js';
-
-export interface ManyOwnChanges {
-  readonly importedUpTo?: Date | undefined;
-  readonly deleted?: Iterable<string> | undefined;
-}
 
 export class UserList {
   readonly directory: Directory;
@@ -109,6 +105,11 @@ export class UserList {
     return this.#pages.userAt(row);
   }
 
+  /** Whether the number of the row is known, and not estimated. */
+  isExact(row: number): boolean {
+    return this.#pages.isExact(row);
+  }
+
   loadedUsers(): Iterable<User> {
     return this.#pages.users();
   }
@@ -134,9 +135,9 @@ export class UserList {
     return this.#generation > 0 && !this.isRequesting && isLast;
   }
 
-  /** Whether the last query failed, so the rows and the count are those of the previous one. */
+  /** Whether the last query failed, so the rows and the count are those of another one. Also while the next one is pending. */
   get isOutdated(): boolean {
-    return !this.isRequesting && !isSameQuery(this.#query, this.#requestedQuery);
+    return (!this.isRequesting || this.#queryError !== undefined) && !isSameQuery(this.#query, this.#requestedQuery);
   }
 
   onChange(listener: () => void): () => void {
@@ -188,9 +189,9 @@ export class UserList {
    * Re-reads the rows in view and drops the rest, because changes were missed or because this page has changed many users:
    * imported some, the last of them at `importedUpTo`, or `deleted` those with these ids.
    */
-  refresh({ importedUpTo, deleted }: ManyOwnChanges = {}): void {
-    this.#readUpTo = Math.max(this.#readUpTo, importedUpTo?.getTime() ?? 0);
-    if (deleted !== undefined) this.#dropped = new Set(deleted);
+  refresh(own: { importedUpTo?: Date | undefined; deleted?: Iterable<string> | undefined } = {}): void {
+    this.#readUpTo = Math.max(this.#readUpTo, own.importedUpTo?.getTime() ?? 0);
+    if (own.deleted !== undefined) this.#dropped = new Set(own.deleted);
     // The pending response may have been read too early.
     this.#mustRefresh = this.isRequesting;
     if (this.#mustRefresh) return;
@@ -217,7 +218,7 @@ export class UserList {
       if (this.#pages.insert(user)) this.#marks.markChanged(user.id);
       // The page shows a user that it has just created even if it does not match; then the total stays the same.
       if (this.#query.filter !== '') this.#count.countSoon();
-      else if (!isCounted && hasWords(user, this.#query.query)) this.#addToTotal(1);
+      else if (!isCounted && hasWords(user, sentQuery(this.#query.query))) this.#addToTotal(1);
     }
     this.#changeSoon();
   }
@@ -392,7 +393,7 @@ export class UserList {
     const isRow = (user.createTime?.getTime() ?? 0) <= this.#readUpTo && this.#loader.isUnread(user);
     // Only the server evaluates filters.
     if (isRow || filter !== '') this.#count.countSoon();
-    else if (hasWords(user, query)) {
+    else if (hasWords(user, sentQuery(query))) {
       this.#addToTotal(1);
       // In a list of one or two screens, inserting a row does not lose the user's place.
       if (!this.hasMore && this.rows < pageSize && this.#pages.insert(user)) this.#marks.markChanged(user.id);

@@ -64,6 +64,11 @@ export class UserPages {
     return this.#hasGaps;
   }
 
+  /** Whether the number of the row is known, and not estimated. */
+  isExact(row: number): boolean {
+    return this.#pages.every(({ isGap, start }) => !isGap || start > row);
+  }
+
   /** Fits the estimates to the number of users that the list has, if it is known. */
   expect(total: number | undefined): void {
     if (this.#total === total) return;

@@ -21,6 +21,27 @@ export function parseNumber(text: string, isDotUnclear = hasDecimalComma()): num
   return Number(trimmed.replace(',', '.'));
 }
 
+/** With groups of three digits, or of two before the last three, as in India. */
+const groupedForm = /^-?[1-9]\d{0,2}([.,'’\s])(?:\d{2,3}\1)*\d{3}(?:([.,])\d+)?$/;
+
+/**
+ * Also accepts 1,234.5 and 1 500. If the separator of 50,000 or 50.000 is the decimal one of the browser's language, it is
+ * fifty, otherwise fifty thousand. Use this where the page shows what it understood.
+ */
+export function parseLocalNumber(text: string, isDecimalComma = hasDecimalComma()): number | undefined {
+  const trimmed = text.trim();
+  const [, group, point] = groupedForm.exec(trimmed) ?? [];
+  if (group === undefined || group === point) return parseNumber(trimmed, false);
+  const isOnly = point === undefined && trimmed.indexOf(group) === trimmed.lastIndexOf(group);
+  const isDecimal = isOnly && group === (isDecimalComma ? ',' : '.');
+  return Number((isDecimal ? trimmed : trimmed.replaceAll(group, '')).replace(',', '.'));
+}
+
+/** The number as `parseLocalNumber` reads it. */
+export function localNumberText(value: number, isDecimalComma = hasDecimalComma()): string {
+  return isDecimalComma ? String(value).replace('.', ',') : String(value);
+}
+
 export const numberProblem = 'Enter a number, such as 42, -1.5 or 50000.';
 
 /** Whether a person may mean a number: what `parseNumber` accepts, and numbers such as 50,000 or 1.234,5. */

@@ -35,6 +35,8 @@ export class PartlyUndone extends Error {
 
 export interface ShownToast extends Toast {
   readonly id: number;
+  /** As in performance.now(). */
+  readonly shownAt: number;
   readonly isUndoing: boolean;
 }
 
@@ -66,7 +68,7 @@ export function onToastsChange(listener: () => void): () => void {
 
 /** Returns the id of the toast. */
 export function showToast(toast: Toast): number {
-  const shown = { ...toast, id: ++idLast, isUndoing: false };
+  const shown = { ...toast, id: ++idLast, shownAt: performance.now(), isUndoing: false };
   change([...toasts, shown].slice(-shownMax));
   return shown.id;
 }
@@ -80,15 +82,15 @@ export function closeAllToasts(): void {
   change([]);
 }
 
-/**
- * Reverts the action of the toast, once. Without an id, it is the newest toast that has an undo. Returns whether there is
- * such a toast.
- */
-export function undoToast(id?: number): boolean {
-  const toast = toasts.findLast(({ undo, ...other }) => undo !== undefined && (id === undefined || other.id === id));
-  if (toast?.undo === undefined) return false;
-  if (!toast.isUndoing) void undo(toast.id, toast.undo);
-  return true;
+/** The newest toast that has an undo. */
+export function undoableToast(): ShownToast | undefined {
+  return toasts.findLast((toast) => toast.undo !== undefined);
+}
+
+/** Reverts the action of the toast, once. */
+export function undoToast(id: number): void {
+  const toast = toasts.find((other) => other.id === id);
+  if (toast?.undo !== undefined && !toast.isUndoing) void undo(id, toast.undo);
 }
 
 async function undo(id: number, revert: () => Promise<void>): Promise<void> {

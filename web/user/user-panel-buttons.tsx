@@ -7,10 +7,8 @@ import type { View } from './user-writes.js';
 
 /** The place of the person in the list, and the ways to the previous and the next one. */
 export interface Place {
-  /** From 0. */
-  readonly row: number;
-  /** Undefined if the list does not know it. */
-  readonly total: number | undefined;
+  /** The person's number, from 1, and the number of all, as far as the list knows them. */
+  readonly shown: { readonly position: number; readonly total: number | undefined } | undefined;
   /** Undefined at the end of the list. */
   readonly onPrevious: (() => void) | undefined;
   readonly onNext: (() => void) | undefined;
@@ -66,7 +64,7 @@ function StepButton({ label, keyName, onStep, children }: StepButtonProps) {
   );
 }
 
-function PlaceButtons({ place: { row, total, onPrevious, onNext } }: { place: Place }) {
+function PlaceButtons({ place: { shown, onPrevious, onNext } }: { place: Place }) {
   return (
     <>
       <StepButton label="Previous person" keyName="k" onStep={onPrevious}>
@@ -75,10 +73,12 @@ function PlaceButtons({ place: { row, total, onPrevious, onNext } }: { place: Pl
       <StepButton label="Next person" keyName="j" onStep={onNext}>
         <ArrowDownIcon />
       </StepButton>
-      <span class="place faint numeric">
-        {formatCount(row + 1)}
-        {total === undefined ? null : ` of ${formatCount(total)}`}
-      </span>
+      {shown !== undefined && (
+        <span class="place faint numeric">
+          {formatCount(shown.position)}
+          {shown.total === undefined ? null : ` of ${formatCount(shown.total)}`}
+        </span>
+      )}
     </>
   );
 }

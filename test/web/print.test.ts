@@ -73,6 +73,36 @@ describe.skipIf(browserMissing !== undefined)('the page', () => {
     },
   );
 
+  it.each([
+    ['', ['All users']],
+    [
+      '#name=Ops&query=User&filter=attributes.team in ["ops", "dev", "hr", "it", "qa"]',
+      ['Ops, search: User', 'team is one of ops, dev, hr, it, qa'],
+    ],
+  ])('prints the view, the search and the filter above the rows (%s)', async (hash, head) => {
+    const { page, expectNoFaults } = await open(hash);
+    if (hash !== '') await page.getByRole('list', { name: 'Filters' }).waitFor();
+    expect(await page.locator('.print-head').isVisible()).toBe(false);
+    await page.emulateMedia({ media: 'print' });
+    const lines = (await page.getByRole('search').innerText()).split('\n');
+    const texts = lines.map((line) => line.replaceAll(/\s+/g, ' ').trim());
+    expect(texts.filter((line) => line !== '')).toEqual(head);
+    expect(await page.getByRole('searchbox').isVisible()).toBe(false);
+    expectNoFaults();
+  });
+
+  it('prints a filter that is an expression', async () => {
+    const filter = 'attributes.team == "ops" || attributes.team == "dev"';
+    const { page, expectNoFaults } = await open(`#filter=${filter}`);
+    const editor = page.getByRole('textbox', { name: 'Filter as an expression' });
+    await editor.waitFor();
+    await page.emulateMedia({ media: 'print' });
+    expect(await editor.isVisible()).toBe(true);
+    expect(await editor.innerText()).toBe(filter);
+    expect(await page.getByRole('button', { name: 'Clear' }).isVisible()).toBe(false);
+    expectNoFaults();
+  });
+
   it('prints columns as wide as their contents, and wraps long texts', async () => {
     const attributes = { team: 'operations', note: 'several words '.repeat(20), link: `https://${'x'.repeat(200)}` };
     const { user } = await site.app.client.createUser({

@@ -276,6 +276,7 @@ interface ChipButtonProps {
 function ChipButton({ chip, unsearched, at, isInvalid, isOpen, onOpen, onRemove }: ChipButtonProps) {
   const { field, operator, values } = chipTexts(chip, unsearched);
   const text = chipText(chip, unsearched);
+  const allValues = chipTexts(chip, unsearched, chip.values.length).values;
   return (
     <li class={`chip${isInvalid ? ' invalid' : ''}`}>
       <button
@@ -293,7 +294,18 @@ function ChipButton({ chip, unsearched, at, isInvalid, isOpen, onOpen, onRemove 
         }}
       >
         <bdi class="chip-field">{field}</bdi> {operator !== '' && <span class="chip-operator">{operator}</span>}{' '}
-        {values !== '' && <bdi class="chip-values truncate">{values}</bdi>}
+        {values !== '' && (
+          <bdi class="chip-values truncate">
+            {values === allValues ? (
+              values
+            ) : (
+              <>
+                <span class="on-screen">{values}</span>
+                <span class="on-paper">{allValues}</span>
+              </>
+            )}
+          </bdi>
+        )}
       </button>
       <button type="button" class="chip-remove" aria-label={`Remove: ${text}`} onClick={onRemove}>
         <CloseIcon />

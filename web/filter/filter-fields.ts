@@ -195,6 +195,7 @@ export function chipText(chip: Chip, unsearched = 0): string {
 export function chipTexts(
   chip: Chip,
   unsearched = 0,
+  valuesMax = 3,
 ): { readonly field: string; readonly operator: string; readonly values: string } {
   const { path, others = [], operator, values } = chip;
   const [first = '', second = ''] = values;
@@ -222,9 +223,9 @@ export function chipTexts(
   const text = isMany ? (Object.entries(many).find(([name]) => name === operator)?.[1] ?? plain) : plain;
   const isWhole = isAttribute(path) && Object.hasOwn(many, operator);
   const shown = values
-    .slice(0, 3)
+    .slice(0, valuesMax)
     .map(isWhole ? cellText : valueText)
     .join(', ');
-  const rest = values.length > 3 ? ` and ${formatCount(values.length - 3)} more` : '';
+  const rest = values.length > valuesMax ? ` and ${formatCount(values.length - valuesMax)} more` : '';
   return { field, operator: text, values: shown + rest };
 }

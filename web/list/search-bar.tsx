@@ -79,6 +79,7 @@ export function SearchBar(props: SearchBarProps) {
 
   return (
     <search class="search-bar">
+      <PrintHead {...route} />
       <div class="line search-line">
         {start}
         <div class="search-field grow">
@@ -170,6 +171,20 @@ export function SearchBar(props: SearchBarProps) {
         />
       )}
     </search>
+  );
+}
+
+/** On paper, it is above the rows, and the filter is below it. */
+function PrintHead({ name, query }: Route) {
+  return (
+    <p class="print-head">
+      <bdi>{name === '' ? 'All users' : name}</bdi>
+      {query !== '' && (
+        <>
+          , search: <bdi>{query}</bdi>
+        </>
+      )}
+    </p>
   );
 }
 

@@ -5,6 +5,36 @@ import { useSite } from './site.js';
 
 const pollTimeout = { timeout: 30_000 };
 
+describe.skipIf(browserMissing !== undefined)('the columns of the first visits', () => {
+  const site = useSite();
+
+  it('follow the attributes until there are more than a few users', async () => {
+    const { client, http } = site.app;
+    const add = (count: number, attributes: Record<string, string>) =>
+      client.importAllUsers(
+        Array.from({ length: count }, (_, at) => ({
+          firstName: 'User',
+          email: `${Object.keys(attributes)[0]}${at}@example.com`,
+          attributes,
+        })),
+      );
+    await add(1, { trial: 'yes' });
+    const { page, expectNoFaults } = await site.open();
+    const titles = async () => (await page.getByRole('columnheader').allInnerTexts()).map((title) => title.trim());
+    await expect.poll(titles, pollTimeout).toContain('trial');
+    await add(100, { team: 'Red' });
+    await page.goto(`${http}/`);
+    await page.reload();
+    await expect.poll(titles, pollTimeout).toContain('team');
+    await add(300, { floor: '1st' });
+    await page.reload();
+    await page.locator('[data-id]').first().waitFor();
+    expect(await titles()).toContain('team');
+    expect(await titles()).not.toContain('floor');
+    expectNoFaults();
+  });
+});
+
 describe.skipIf(browserMissing !== undefined)('after the import of many users with other attributes', () => {
   const site = useSite();
 

@@ -20,13 +20,15 @@ export interface ColumnDefaults extends Choice {
 /** The number of users whose attributes decide. */
 const usersMax = 200;
 const keysMax = 50;
+/** The attributes of fewer users may be those of a trial. */
+const usersMin = 20;
 
 function choiceOf(users: readonly User[]): Choice {
   return { keys: keysOf(users).slice(0, keysMax), card: defaultCardColumns(users) };
 }
 
 /**
- * The browser keeps the choice of the first visit. Otherwise the columns would be other ones after an import, and other ones
+ * The browser keeps the choice of the first visit with more than a few users. Otherwise the columns would be other ones after an import, and other ones
  * for each filter. The panel of the columns offers newer attributes.
  */
 export function useColumnDefaults(list: UserList): ColumnDefaults {
@@ -37,10 +39,10 @@ export function useColumnDefaults(list: UserList): ColumnDefaults {
   const [latest, setLatest] = useState<Choice>();
   const first = useFirstChoice(list);
   const isFirst = isKnown && kept === undefined && latest === undefined;
-  const { isOfAll, choice } = first;
+  const { isTypical, choice } = first;
   useEffect(() => {
-    if (isFirst && isOfAll && choice.keys.length > 0) keep(actor, choice);
-  }, [isFirst, isOfAll, choice, actor]);
+    if (isFirst && isTypical && choice.keys.length > 0) keep(actor, choice);
+  }, [isFirst, isTypical, choice, actor]);
   const chooseAgain = useCallback(async () => {
     try {
       const { readSampledUsers } = await import('../calls/sampled-users.js');
@@ -59,6 +61,8 @@ interface FirstChoice {
   readonly of: string;
   /** Whether the list had all users, and not only those who match a search or a filter. */
   readonly isOfAll: boolean;
+  /** Whether these are enough users to keep the choice for later visits. */
+  readonly isTypical: boolean;
   readonly choice: Choice;
 }
 
@@ -67,12 +71,14 @@ interface FirstChoice {
  * search, whose few users may have other attributes than most.
  */
 function useFirstChoice(list: UserList): FirstChoice {
-  const first = useRef<FirstChoice>({ of: '', isOfAll: false, choice: choiceOf([]) });
+  const first = useRef<FirstChoice>({ of: '', isOfAll: false, isTypical: false, choice: choiceOf([]) });
   const isOfAll = selectsAll(list.query);
   const of = `${list.generation} ${list.rows} ${isOfAll}`;
   const isOpen = first.current.choice.keys.length === 0 || (isOfAll && !first.current.isOfAll);
-  if (isOpen && first.current.of !== of && list.userAt(0) !== undefined)
-    first.current = { of, isOfAll, choice: choiceOf([...list.loadedUsers()].slice(0, usersMax)) };
+  if (isOpen && first.current.of !== of && list.userAt(0) !== undefined) {
+    const users = [...list.loadedUsers()].slice(0, usersMax);
+    first.current = { of, isOfAll, isTypical: isOfAll && users.length >= usersMin, choice: choiceOf(users) };
+  }
   return first.current;
 }
 

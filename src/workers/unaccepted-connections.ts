@@ -1,15 +1,17 @@
 /**
  * Recovers the connections that node:cluster has sent to a worker, and that the worker has not accepted.
  *
- * node:cluster keeps such a connection open until the worker replies, and the client waits. node:cluster forgets the
- * connection if the worker dies before it replies, and if the worker refuses it after all workers have closed the port. This
- * file relies on messages of node:cluster that Node does not document (decision 0051). The tests of it, in
- * test/recovery/workers.test.ts, fail if these messages change.
+ * node:cluster keeps such a connection open until the worker replies, and the client waits. There are three cases without a
+ * usable reply: the worker dies first, it has no file descriptors left, or it refuses the connection after all workers have
+ * closed the port. This file relies on messages of node:cluster that Node does not document (decision 0051). The tests of it,
+ * in test/recovery/workers.test.ts, fail if these messages change.
  */
 import type { ChildProcess } from 'node:child_process';
 
 /** The fields of node:cluster's messages that matter here. */
 interface ClusterMessage {
+  /** `NODE_HANDLE_NACK` if a connection did not reach the worker. */
+  readonly cmd?: string;
   /** The parent sends a connection with `newconn`. A worker that has closed a port sends `close`. */
   readonly act?: string;
   /** Identifies the port. */
@@ -44,7 +46,16 @@ export function recoverUnaccepted(worker: ChildProcess): void {
     if (ack !== undefined && !errno) listening.set(key, (listening.get(key) ?? new Set()).add(worker));
   }
 
-  function receive({ act, key, ack, accepted }: ClusterMessage): void {
+  const reply = (ack: number, accepted: boolean) =>
+    worker.emit('internalMessage', { cmd: 'NODE_CLUSTER', ack, accepted });
+
+  function receive({ cmd, act, key, ack, accepted }: ClusterMessage): void {
+    if (cmd === 'NODE_HANDLE_NACK') {
+      // Node sends the next connection after the worker has received the previous one, so it is the first.
+      const [lost] = unaccepted.keys();
+      // node:cluster then closes it, as a process without workers does, and sends the worker the next one.
+      if (lost !== undefined) reply(lost, true);
+    }
     if (act === 'close' && key !== undefined) listening.get(key)?.delete(worker);
     const connection = ack === undefined ? undefined : unaccepted.get(ack);
     if (ack === undefined || connection === undefined) return;
@@ -58,7 +69,7 @@ export function recoverUnaccepted(worker: ChildProcess): void {
       noteSent(...args);
       return Reflect.apply(send, worker, args);
     },
-    /** Node calls it at the end of the channel. It omits the event if a connection is on its way through the channel. */
+    /** Node calls this at the end of the channel, but then emits no event if a connection is on its way to the worker. */
     disconnect() {
       disconnect.call(worker);
       if (worker.channel !== null) worker.emit('disconnect');
@@ -69,8 +80,6 @@ export function recoverUnaccepted(worker: ChildProcess): void {
   worker.once('disconnect', () => {
     for (const workers of listening.values()) workers.delete(worker);
     // A worker replies before it reads. So nothing has been read from these connections, and another worker can serve them.
-    for (const ack of [...unaccepted.keys()]) {
-      worker.emit('internalMessage', { cmd: 'NODE_CLUSTER', ack, accepted: false });
-    }
+    for (const ack of [...unaccepted.keys()]) reply(ack, false);
   });
 }

@@ -2,6 +2,7 @@
  * Several workers on one port: what clients see while workers are killed, restarted and stopped, and what is left
  * behind.
  */
+import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect as connectTcp, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -220,6 +221,29 @@ describe('workers', () => {
       waitOptions,
     );
   });
+
+  it.skipIf(process.platform !== 'linux')(
+    'that have no file descriptors left close new connections, and accept others later',
+    async () => {
+      const service = await serveWorkers();
+      const setFilesMax = (count: number) =>
+        execFileSync('prlimit', [`--pid=${pids(service).get(1)}`, `--nofile=${count}:`]);
+      setFilesMax(8);
+      const connections = openConnections(service);
+      await vi.waitFor(() => {
+        expect(connections.filter(({ isAnswered, isClosed }) => !isAnswered() && !isClosed())).toEqual([]);
+        expect(connections.filter(({ isClosed }) => isClosed())).not.toEqual([]);
+      }, waitOptions);
+      setFilesMax(1024);
+      const before = service.lines.length;
+      const client = connectClient(service, 4);
+      for (let count = 0; count < 8; count++) await client.listUsers({});
+      await vi.waitFor(() => {
+        const calls = service.lines.slice(before).filter(({ msg }) => msg === 'call');
+        expect(new Set(calls.map(({ worker }) => worker))).toEqual(new Set([1, 2]));
+      }, waitOptions);
+    },
+  );
 
   it('that all die at once are all restarted, each time after a longer pause', async () => {
     const service = await serveWorkers();

@@ -3,7 +3,7 @@
  *
  * node:cluster keeps such a connection open until the worker replies, and the client waits. There are three cases without a
  * usable reply: the worker dies first, it has no file descriptors left, or it refuses the connection after all workers have
- * closed the port. This file relies on messages of node:cluster that Node does not document (decision 0051). The tests of it,
+ * closed the port. This file relies on messages of node:cluster that Node does not document (decision 0052). The tests of it,
  * in test/recovery/workers.test.ts, fail if these messages change.
  */
 import type { ChildProcess } from 'node:child_process';

@@ -5,6 +5,7 @@ import type { CloseOptions } from '../app.js';
 import type { ServerConfig } from '../config/parse.js';
 import type { MetricsSnapshot } from '../telemetry/metrics.js';
 import { type FromSibling, type FromWorker, receivedError, type ToSibling, type ToWorker } from './messages.js';
+import { recoverUnaccepted } from './unaccepted-connections.js';
 
 export interface WorkerProcess {
   /** Undefined if the system could not create the process. */
@@ -47,6 +48,7 @@ export function forkWorker(config: ServerConfig, number: number, totalsText: () 
   });
   // The worker receives the database's URLs only over the channel.
   const worker = cluster.fork({ DATABASE_URL: undefined, DATABASE_DIRECT_URL: undefined, PGPASSWORD: undefined });
+  recoverUnaccepted(worker.process);
   const send = (message: ToWorker) => {
     // A worker that has exited receives nothing; `ended` reports it.
     if (worker.isConnected()) worker.send(message, ignore);

@@ -1,6 +1,7 @@
 /** Calls over HTTP while workers exit and are replaced. */
 import { Agent, request as startRequest } from 'node:http';
 import { buffer } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../support/database.js';
 import { type Served, serve } from '../support/served.js';
@@ -48,6 +49,8 @@ function callOn(url: string) {
       } catch (error) {
         failures.push(error);
       }
+      // Leaves CPU time to workers that start.
+      await sleep(2);
     }
     agent.destroy();
   })();

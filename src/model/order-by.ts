@@ -19,7 +19,7 @@ export type OrderTerm = FieldTerm | AttributeTerm;
 
 /** In Unicode code points, like a filter. */
 const orderCharactersMax = 2048;
-/** A page token contains the values of all. */
+/** A page token contains the values of all attributes. */
 const attributeTermsMax = 5;
 
 /** Parses an order_by as in AIP-132. If it is empty, the order is create_time. Throws INVALID_ORDER_BY. */
@@ -56,7 +56,8 @@ function parseTerm(text: string): OrderTerm {
   const attribute = parseAttribute(name);
   if (attribute !== undefined) return { attribute, descending };
   throw invalidOrderBy(
-    `must be a comma-separated list of ${orderFields.join(', ')} and attributes.KEY, each with an optional " desc"`,
+    `must be a comma-separated list of ${orderFields.join(', ')}, attributes.KEY and attributes["a key"], each with an ` +
+      'optional " desc"',
   );
 }
 
@@ -64,7 +65,7 @@ function parseAttribute(name: string): string[] | undefined {
   const keys = parseAttributePath(name);
   if (keys?.some((key) => validateStorable(key) !== undefined)) return undefined;
   if (keys !== undefined && keys.length > attributesLevelsMax)
-    throw invalidOrderBy(`must name at most ${attributesLevelsMax} keys`);
+    throw invalidOrderBy(`must name at most ${attributesLevelsMax} keys in one attribute`);
   return keys;
 }
 

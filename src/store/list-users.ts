@@ -43,7 +43,7 @@ interface SortKey {
   readonly expression: string;
   readonly type: string;
   readonly descending: boolean;
-  /** Whether no column of the page has the value, so that it is selected separately. */
+  /** Whether positionOf() needs the value in a cell of its own, because the columns of users do not contain it. */
   readonly isSelected: boolean;
 }
 
@@ -52,29 +52,28 @@ function sortKeysOf(orderBy: readonly OrderTerm[], bind: Bind): SortKey[] {
 }
 
 function fieldKey({ field, descending }: FieldTerm): SortKey {
-  // To select the key costs more than all columns together.
   const isSelected = field === 'email';
   return { expression: orderExpression(field), type: columnOf(field).type, descending, isSelected };
 }
 
 /**
- * Orders booleans, numbers and texts, in the opposite direction too, and after them all other users. JSON values have
- * an order in Postgres, but it depends on the collation of the database.
+ * Booleans, then numbers, then texts, or the reverse if descending. All other users are last in both directions. Postgres
+ * has an order of JSON values, but it depends on the collation of the database.
  */
 function attributeKeys({ attribute, descending }: AttributeTerm, bind: Bind): SortKey[] {
   const { json, text } = attributeSql({ kind: 'attribute', path: attribute }, bind);
-  const cases = (cases: Readonly<Record<string, string>>, otherwise: string) => {
-    const whens = Object.entries(cases).map(([type, value]) => `WHEN '${type}' THEN ${value}`);
+  const byType = (values: Readonly<Record<string, string>>, otherwise: string) => {
+    const whens = Object.entries(values).map(([type, value]) => `WHEN '${type}' THEN ${value}`);
     return `(CASE jsonb_typeof(${json}) ${whens.join(' ')} ELSE ${otherwise} END)`;
   };
   const types = ['boolean', 'number', 'string'];
-  const ranks = Object.fromEntries((descending ? types.reverse() : types).map((type, rank) => [type, String(rank)]));
+  const ranks = Object.fromEntries((descending ? types.toReversed() : types).map((type, rank) => [type, String(rank)]));
   const number = { number: `CAST(${text} AS numeric)`, boolean: `CAST(${text} = 'true' AS integer)` };
   const start = `left(${text}, ${sortedCharactersMax})`;
   return [
-    { expression: cases(ranks, String(types.length)), type: 'integer', descending: false, isSelected: true },
-    { expression: cases(number, '0'), type: 'numeric', descending, isSelected: true },
-    { expression: `${cases({ string: start }, "''")} COLLATE "C"`, type: 'text', descending, isSelected: true },
+    { expression: byType(ranks, String(types.length)), type: 'integer', descending: false, isSelected: true },
+    { expression: byType(number, '0'), type: 'numeric', descending, isSelected: true },
+    { expression: `${byType({ string: start }, "''")} COLLATE "C"`, type: 'text', descending, isSelected: true },
   ];
 }
 

@@ -106,7 +106,7 @@ describe('parseOrderBy', () => {
   it.each([
     ['attributes.a, attributes["a"] desc', 'must name each attribute only once'],
     [[1, 2, 3, 4, 5, 6].map((key) => `attributes._${key}`).join(), 'must name at most 5 attributes'],
-    [`attributes${'.a'.repeat(33)}`, 'must name at most 32 keys'],
+    [`attributes${'.a'.repeat(33)}`, 'must name at most 32 keys in one attribute'],
     [`attributes${'["'.repeat(2000)}`, 'must have at most 2048 characters'],
     [`${'"'.repeat(2048)}`, expect.stringContaining('must be a comma-separated list')],
     [`a${' '.repeat(2040)}desc`, expect.stringContaining('must be a comma-separated list')],

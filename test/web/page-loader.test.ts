@@ -1,5 +1,5 @@
 /** Tests which pages of a long list the page loads, against a list in memory whose responses arrive in any order. */
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { User } from '../../generated/users/v1/user.js';
 import { ListUsersResponse } from '../../generated/users/v1/user_service.js';
 import { CallError } from '../../web/calls/call-error.js';
@@ -107,6 +107,8 @@ function createRandom(seed: number): () => number {
 }
 
 describe('the loader of pages', () => {
+  // The first jump loads it, which would take real time.
+  beforeAll(() => import('../../web/list/seek.js').then(() => {}));
   beforeEach(() => void vi.useFakeTimers());
   afterEach(() => void vi.useRealTimers());
 

@@ -47,6 +47,23 @@ describe.skipIf(browserMissing !== undefined)('the page of a caller', () => {
     return { ...opened, calls, name, key } satisfies TestPage & Record<string, unknown>;
   }
 
+  describe('who may not read an attribute', () => {
+    it('can leave a link that sorts by it', async () => {
+      const { page } = await open(['reader'], '#order_by=attributes.salary');
+      await page.getByText('must not use the attribute salary').waitFor();
+      expect(await page.getByRole('button', { name: 'Try again' }).count()).toBe(0);
+      await page.getByRole('button', { name: 'Sort by newest first' }).click();
+      await row(page, 'Ada Lovelace').waitFor();
+      await page.evaluate(() => {
+        location.hash = '#order_by=attributes.salary';
+      });
+      await page.getByRole('alert').getByText('must not use the attribute salary').waitFor();
+      await page.getByRole('alert').getByRole('button', { name: 'Sort by newest first' }).click();
+      await page.getByRole('alert').waitFor({ state: 'detached' });
+      await row(page, 'Ada Lovelace').waitFor();
+    });
+  });
+
   describe('who may only read', () => {
     it('offers nothing that would fail', async () => {
       const { page, calls, expectAccessible, expectNoFaults } = await open(['reader']);

@@ -6,7 +6,7 @@
  */
 import { useCallback, useEffect, useState } from 'preact/hooks';
 import { orderFields } from '../../src/fields.js';
-import { readOrder } from '../users/user-order.js';
+import { readOrder, writeOrder } from '../users/user-order.js';
 import type { ListQuery } from './list-query.js';
 
 export interface Route {
@@ -73,17 +73,24 @@ export function readRoute(hash: string): Route {
     query: text('query'),
     filter: text('filter'),
     columns: text('columns'),
-    orderBy: isOrder(orderBy) ? orderBy : start.orderBy,
+    orderBy: readableOrder(orderBy) ?? start.orderBy,
     user: text('user'),
     dialog: dialogs.find((dialog) => dialog === text('dialog')) ?? '',
     isAll: hash === allHash,
   };
 }
 
-function isOrder(orderBy: string): boolean {
-  const { by, keys } = readOrder(orderBy);
-  return keys !== undefined || orderFields.some((field) => field === by);
+/** Undefined if the page cannot sort by it. The limit is that of the server. */
+function readableOrder(orderBy: string): string | undefined {
+  const order = readOrder(orderBy);
+  const { by, keys = [] } = order;
+  const isStorable = keys.every((key) => key.isWellFormed() && !key.includes('\0'));
+  const isAttribute = keys.length > 0 && keys.length <= levelsMax && isStorable;
+  return isAttribute || orderFields.some((field) => field === by) ? writeOrder(order) : undefined;
 }
+
+/** As in ListUsers. */
+const levelsMax = 32;
 
 /** Omits the default values. */
 function writeRoute(route: Route): string {

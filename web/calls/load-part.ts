@@ -26,7 +26,7 @@ export async function loadPart<T>(load: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Awaits an `import()` that a call needs. Rejects with a CallError only. */
+/** Awaits an `import()` that a call needs. Rejects only with a CallError. */
 export async function loadForCall<T>(load: () => Promise<T>): Promise<T> {
   try {
     return await loadPart(load);

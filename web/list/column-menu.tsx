@@ -89,7 +89,7 @@ function Orders({
           </Item>
         ));
       })}
-      {kind === 'attribute' && <p class="popup-note">People without a value are last, and so are lists.</p>}
+      {kind === 'attribute' && <p class="popup-note">People without a value, or with a list, are last.</p>}
       {isSlow && <p class="popup-note">There is no index for this order, so it is slow with many users.</p>}
       <hr />
     </>

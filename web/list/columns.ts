@@ -66,7 +66,7 @@ export function columnOf(id: string): Column | undefined {
   const column: Column = {
     ...textColumn(id, key, (user) => attributeText(attributeOf(user))),
     kind: 'attribute',
-    orders: [{ by: orderByAttribute(key), label: '' }],
+    orders: [{ by: orderByAttribute([key]), label: '' }],
     wholeTextOf: (user) => wholeAttributeText(attributeOf(user)),
   };
   columnsById.set(id, column);

@@ -1,6 +1,6 @@
 /** Shows, instead of rows, that the list loads, that it is empty, or why it cannot be shown. */
 import { type ListQuery, selectsAll } from '../address/list-query.js';
-import type { Go } from '../address/route.js';
+import { allPeople, type Go } from '../address/route.js';
 import type { CallError } from '../calls/call-error.js';
 import type { Caller } from '../calls/caller.js';
 import type { Directory } from '../calls/directory.js';
@@ -102,7 +102,8 @@ export interface FailedListProps {
 }
 
 /** Shown if the first list could not be loaded. */
-export function FailedList({ error: { code, reason, message }, go, onRetry }: FailedListProps) {
+export function FailedList({ error, go, onRetry }: FailedListProps) {
+  const { code, reason, message } = error;
   if (reason === 'INVALID_FILTER') {
     return (
       <EmptyState
@@ -126,9 +127,13 @@ export function FailedList({ error: { code, reason, message }, go, onRetry }: Fa
       icon={isOffline ? OfflineIcon : WarningIcon}
       title="Cannot load the list"
       actions={
-        <button type="button" class="button primary" onClick={onRetry}>
-          Try again
-        </button>
+        isOrderRefused(error) ? (
+          <NewestFirst go={go} />
+        ) : (
+          <button type="button" class="button primary" onClick={onRetry}>
+            Try again
+          </button>
+        )
       }
     >
       <p class="soft">{navigator.onLine ? message : 'You are offline.'}</p>
@@ -153,14 +158,31 @@ export function OfflineNotice({ onRetry }: { onRetry(): void }) {
 }
 
 /** Shown above the rows if a part of them could not be loaded. */
-export function ProblemNotice({ text, onRetry }: { text: string; onRetry(): void }) {
+export function ProblemNotice({ error, go, onRetry }: FailedListProps) {
   return (
     <div class="notice danger problem" role="alert">
       <WarningIcon />
-      <span class="grow">{text}</span>
-      <button type="button" class="button small" onClick={onRetry}>
-        Try again
-      </button>
+      <span class="grow">{error.message}</span>
+      {isOrderRefused(error) ? (
+        <NewestFirst go={go} />
+      ) : (
+        <button type="button" class="button small" onClick={onRetry}>
+          Try again
+        </button>
+      )}
     </div>
+  );
+}
+
+/** A link or a saved view can name an attribute that the caller may not read, and an older server sorts by no attribute. */
+function isOrderRefused({ violations }: CallError): boolean {
+  return violations.some(({ field }) => field === 'order_by');
+}
+
+function NewestFirst({ go }: Pick<FailedListProps, 'go'>) {
+  return (
+    <button type="button" class="button small" onClick={() => go({ orderBy: allPeople.orderBy })}>
+      Sort by newest first
+    </button>
   );
 }

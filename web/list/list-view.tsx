@@ -113,7 +113,7 @@ export function ListView(props: ListViewProps) {
       </p>
       {isOffline && list.generation > 0 && <OfflineNotice onRetry={() => list.retry()} />}
       {problem !== undefined && !isOffline && list.generation > 0 && (
-        <ProblemNotice text={problem.message} onRetry={() => list.retry()} />
+        <ProblemNotice error={problem} go={go} onRetry={() => list.retry()} />
       )}
       <div ref={frame} class={`grid-frame${list.isOutdated ? ' outdated' : ''}`}>
         {list.arrivals.count > 0 && <ArrivalsButton list={list} go={go} />}

@@ -1,8 +1,11 @@
 /** Jumps into the middle of a gap of the list, where no page token leads. */
 import type { ListQuery } from '../address/list-query.js';
+import { CallError } from '../calls/call-error.js';
 import type { UserReader } from '../calls/directory.js';
 import { loadForCall } from '../calls/load-part.js';
-import { readOrder } from '../users/user-order.js';
+import { sentFilterOf } from '../calls/sent-filter.js';
+import { conditionFrom, withCondition } from '../users/order-keys.js';
+import type { Place, SeekOptions } from './seek.js';
 import type { Page, UserPages } from './user-pages.js';
 
 export interface Jumper {
@@ -31,10 +34,8 @@ const jumpAfterMs = 100;
 /** How far a jump may miss, as a part of the gap, and at least in rows. */
 const missPart = 0.01;
 const missRows = 40;
-/** The server accepts 2048 characters, and a jump adds conditions. With a longer filter, the page loads all rows in between. */
-const filterMax = 800;
-/** An order by an attribute adds longer conditions. */
-const filterMaxByAttribute = 400;
+/** The limit of the server. A jump adds conditions, so a filter can become too long. Then the page loads all rows in between. */
+const filterMax = 2048;
 
 export function createJumper({ directory, query, pages, pageSize, onMissed, onEnd }: JumperOptions): Jumper {
   let jump: { readonly row: number; readonly controller: AbortController } | undefined;
@@ -52,14 +53,22 @@ export function createJumper({ directory, query, pages, pageSize, onMissed, onEn
     const tolerance = isNear ? missRows : Math.max(missRows, count * missPart);
     const wanted = Math.min(count - 1, fromEnd + (isNear ? missRows : 0));
     const high = pages.upperEnd(gap);
-    const { seek } = await loadForCall(() => import('./seek.js'));
-    const place =
-      query.filter.length > (readOrder(query.orderBy).keys === undefined ? filterMax : filterMaxByAttribute)
-        ? undefined
-        : await seek({ directory, query, low, high, count, fromEnd: wanted, tolerance, signal });
+    const place = await findPlace({ directory, query, low, high, count, fromEnd: wanted, tolerance, signal });
     if (signal.aborted) return;
     if (place === undefined) onMissed(gap);
     else pages.split(gap, isNear ? gap.start + gap.count - place.fromEnd : row, place.key);
+  }
+
+  async function findPlace(options: SeekOptions): Promise<Place | undefined> {
+    const { seek } = await loadForCall(() => import('./seek.js'));
+    try {
+      const place = await seek(options);
+      const filter = place && withCondition(query.filter, conditionFrom(query.orderBy, place.key));
+      return filter === undefined || (await sentFilterOf(filter)).length > filterMax ? undefined : place;
+    } catch (error) {
+      if (error instanceof CallError && error.reason === 'INVALID_FILTER') return undefined;
+      throw error;
+    }
   }
 
   return {

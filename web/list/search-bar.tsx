@@ -57,11 +57,12 @@ const orders = [
   ['email desc', 'Email Z–A'],
 ] as const;
 
-/** The orders to choose from, with the current one, which can be by an attribute. */
+/** The orders to choose from. If the list is sorted by an attribute, they include both directions of it. */
 function ordersWith(orderBy: string): readonly (readonly [string, string])[] {
-  const { keys, descends } = readOrder(orderBy);
+  const { by, keys } = readOrder(orderBy);
   if (keys === undefined) return orders;
-  return [...orders, [orderBy, `${keys.join(' › ')}, ${descends ? 'Z–A' : 'A–Z'}`]];
+  const label = keys.join(' › ');
+  return [[by, `${label} A–Z`], [`${by} desc`, `${label} Z–A`], ...orders];
 }
 
 export function SearchBar(props: SearchBarProps) {

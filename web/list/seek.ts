@@ -6,14 +6,14 @@ import type { ListQuery } from '../address/list-query.js';
 import type { UserReader } from '../calls/directory.js';
 import { keyBetween } from '../users/key-between.js';
 import {
-  attributeParts,
   conditionBefore,
   conditionFrom,
-  conditionInPart,
+  conditionInGroup,
   greatestId,
   idMin,
   keyBefore,
   reversed,
+  typeGroups,
   withCondition,
 } from '../users/order-keys.js';
 import { createUserOrder, type OrderKey, readOrder, type UserOrder } from '../users/user-order.js';
@@ -54,23 +54,23 @@ const clockDifferenceMs = 60_000;
 /** Returns undefined if it finds nobody. */
 export function seek(options: SeekOptions): Promise<Place | undefined> {
   const { low, count, query } = options;
-  if (!isTimeOrder(query.orderBy)) return seekAttribute(options);
+  if (isAttributeOrder(query.orderBy)) return seekAttribute(options);
   return seekFrom({ key: low, fromEnd: count, isCounted: false }, options);
 }
 
-/** Looks in the users whose attribute has one type, because no value is between two of different types. */
+/** Searches one type of value after another, because no value is between two types. */
 async function seekAttribute(options: SeekOptions): Promise<Place | undefined> {
   const { directory, query, low, high, fromEnd, signal } = options;
   const order = createUserOrder(query.orderBy);
   let usersAfter = 0;
   const { filter, orderBy } = query;
   const isBefore = high === undefined ? '' : ` && ${conditionBefore(orderBy, high)}`;
-  for (const part of attributeParts(orderBy).reverse()) {
-    const partQuery = { ...query, filter: withCondition(filter, part) };
+  for (const group of typeGroups(orderBy).reverse()) {
+    const groupQuery = { ...query, filter: withCondition(filter, group) };
     const { users, totalSize } = await directory.listUsers(
       {
         ...query,
-        filter: withCondition(filter, `${part} && ${conditionFrom(orderBy, low)}${isBefore}`),
+        filter: withCondition(filter, `${group} && ${conditionFrom(orderBy, low)}${isBefore}`),
         pageSize: 1,
         includeTotalSize: true,
       },
@@ -83,7 +83,7 @@ async function seekAttribute(options: SeekOptions): Promise<Place | undefined> {
         { key: first, fromEnd: count, isCounted: true },
         {
           ...options,
-          query: partQuery,
+          query: groupQuery,
           low: keyBefore(first),
           high: high !== undefined && typeof high.value === typeof first.value ? high : undefined,
           fromEnd: fromEnd - usersAfter,
@@ -99,7 +99,7 @@ async function seekAttribute(options: SeekOptions): Promise<Place | undefined> {
 async function seekFrom(start: Place, options: SeekOptions): Promise<Place | undefined> {
   const { query, fromEnd, tolerance } = options;
   const order = createUserOrder(query.orderBy);
-  const isTime = isTimeOrder(query.orderBy);
+  const isAttribute = isAttributeOrder(query.orderBy);
   const near = fromEnd <= nearMax ? await placeBeforeEnd(options, order) : undefined;
   if (near !== undefined) return near;
   let low = start;
@@ -111,7 +111,7 @@ async function seekFrom(start: Place, options: SeekOptions): Promise<Place | und
     // The ids of one import can be so close together that guesses do not separate them.
     const walkMax = guesses < guessesBeforeWalk ? pageMax : 10 * pageMax;
     if (low.isCounted && low.fromEnd - fromEnd < walkMax) return walkFrom(options, low, order);
-    const guess = guessBetween(low, high, fromEnd, { guesses, isStuck: Math.abs(run) > 1, isTime });
+    const guess = guessBetween(low, high, fromEnd, { guesses, isStuck: Math.abs(run) > 1, isAttribute });
     if (order.compare(guess, low.key) <= 0 || order.compare(guess, high.key) >= 0) continue;
     const place = await placeFrom(options, guess, order);
     if (place.fromEnd > 0 && (best === undefined || missOf(place, fromEnd) < missOf(best, fromEnd))) best = place;
@@ -130,28 +130,31 @@ const missOf = (place: Place, fromEnd: number) => Math.abs(place.fromEnd - fromE
 interface GuessState {
   readonly guesses: number;
   readonly isStuck: boolean;
-  readonly isTime: boolean;
+  readonly isAttribute: boolean;
 }
 
 function guessBetween(low: Place, high: Place, fromEnd: number, state: GuessState): OrderKey {
-  const { guesses, isStuck, isTime } = state;
+  const { guesses, isStuck, isAttribute } = state;
   const { value } = low.key;
   if (value !== high.key.value && guesses >= guessesPlain) {
     // Many users may have the value of one of the ends. Interpolation between values would not find them.
-    if (guesses % 4 === 0) return keyBetween(low.key, { value, id: idAfter(low.key, isTime) }, 0.5);
-    if (guesses % 4 === 2) return { value: high.key.value, id: idMin };
+    const turns = isAttribute ? 8 : 4;
+    if (guesses % turns === 0) return keyBetween(low.key, { value, id: idAfter(low.key, isAttribute) }, 0.5);
+    if (guesses % turns === turns / 2) return { value: high.key.value, id: idMin };
   }
   // If the keys are not evenly distributed, only halving makes progress.
   const size = low.fromEnd - high.fromEnd;
-  if (isStuck || size <= 0) return keyBetween(low.key, high.key, 0.5, isTime);
-  return keyBetween(low.key, high.key, Math.min(0.98, Math.max(0.02, (low.fromEnd - fromEnd) / size)), isTime);
+  // Values of attributes can have very different magnitudes.
+  const isHalving = isStuck || size <= 0 || (isAttribute && guesses % 2 === 1);
+  if (isHalving) return keyBetween(low.key, high.key, 0.5, isAttribute);
+  return keyBetween(low.key, high.key, Math.min(0.98, Math.max(0.02, (low.fromEnd - fromEnd) / size)), isAttribute);
 }
 
 /** Reads the end of the part in the opposite order. Returns undefined if all users there have the same value. */
 async function placeBeforeEnd(options: SeekOptions, order: UserOrder): Promise<Place | undefined> {
   const { directory, query, high, fromEnd, signal } = options;
   const filter =
-    high === undefined ? query.filter : withCondition(query.filter, conditionInPart(query.orderBy, high, '<'));
+    high === undefined ? query.filter : withCondition(query.filter, conditionInGroup(query.orderBy, high, '<'));
   const { users, nextPageToken } = await directory.listUsers(
     { ...query, filter, orderBy: reversed(query.orderBy), pageSize: fromEnd },
     { signal },
@@ -165,11 +168,11 @@ async function placeBeforeEnd(options: SeekOptions, order: UserOrder): Promise<P
   return complete[0] && { key: complete[0], fromEnd: complete.length, isCounted: true };
 }
 
-const isTimeOrder = (orderBy: string) => readOrder(orderBy).keys === undefined;
+const isAttributeOrder = (orderBy: string) => readOrder(orderBy).keys !== undefined;
 
 /** The greatest id that a user with the value can have. */
-function idAfter({ value, id }: OrderKey, isTime: boolean): string {
-  const greatest = greatestId((isTime && typeof value === 'number' ? value : Date.now()) + clockDifferenceMs);
+function idAfter({ value, id }: OrderKey, isAttribute: boolean): string {
+  const greatest = greatestId((typeof value === 'number' && !isAttribute ? value : Date.now()) + clockDifferenceMs);
   return greatest > id ? greatest : greatestId(Date.now() + clockDifferenceMs);
 }
 
@@ -204,13 +207,13 @@ async function walkFrom(options: SeekOptions, start: Place, order: UserOrder): P
 
 /** The filter for the users of the part from a key on. */
 function filterFrom(key: OrderKey, { filter, orderBy }: ListQuery, high: OrderKey | undefined): string {
-  const from = conditionInPart(orderBy, key, '>=');
-  return withCondition(filter, high === undefined ? from : `${from} && ${conditionInPart(orderBy, high, '<')}`);
+  const from = conditionInGroup(orderBy, key, '>=');
+  return withCondition(filter, high === undefined ? from : `${from} && ${conditionInGroup(orderBy, high, '<')}`);
 }
 
 /** A key that is not before any user. */
 async function lastKey({ directory, query, signal }: SeekOptions, order: UserOrder): Promise<OrderKey | undefined> {
   const { users } = await directory.listUsers({ ...query, orderBy: reversed(query.orderBy), pageSize: 1 }, { signal });
   const key = users[0] && order.keyOf(users[0]);
-  return key && { value: key.value, id: idAfter(key, isTimeOrder(query.orderBy)) };
+  return key && { value: key.value, id: idAfter(key, isAttributeOrder(query.orderBy)) };
 }

@@ -1,20 +1,29 @@
 /** Guesses a key between two others in an order. */
+import { sortedCharactersMax } from '../../src/fields.js';
 import { idMin, idOf, numberOf } from './order-keys.js';
 import type { OrderKey } from './user-order.js';
 
 /**
- * Returns a key at about this fraction of the way between two keys with values of one type. Only if the values are equal, the
- * ids decide. Times are whole numbers.
+ * Returns a key at about this fraction of the way between two keys with values of one type. If the values are equal, the ids
+ * decide. Times are whole numbers, and values of attributes are not.
  */
-export function keyBetween(low: OrderKey, high: OrderKey, fraction: number, isWhole = true): OrderKey {
+export function keyBetween(low: OrderKey, high: OrderKey, fraction: number, isAttribute = false): OrderKey {
   if (low.value === high.value) return { value: low.value, id: idBetween(low.id, high.id, fraction) };
   if (typeof low.value === 'number' && typeof high.value === 'number') {
-    const exact = low.value * (1 - fraction) + high.value * fraction;
-    const value = isWhole ? Math.round(exact) : exact;
+    const value = isAttribute
+      ? numberBetween(low.value, high.value, fraction)
+      : Math.round(low.value + (high.value - low.value) * fraction);
     return { value: value === low.value ? high.value : value, id: idMin };
   }
   if (typeof low.value === 'boolean') return { value: high.value, id: idMin };
-  return { value: textBetween(String(low.value), String(high.value), fraction), id: idMin };
+  const text = textBetween(String(low.value), String(high.value), fraction);
+  return { value: isAttribute ? [...text].slice(0, sortedCharactersMax).join('') : text, id: idMin };
+}
+
+/** In the middle of two numbers of different magnitudes is one whose magnitude is between theirs. */
+function numberBetween(low: number, high: number, fraction: number): number {
+  if (fraction === 0.5) return Math.sinh((Math.asinh(low) + Math.asinh(high)) / 2);
+  return low * (1 - fraction) + high * fraction;
 }
 
 function idBetween(low: string, high: string, fraction: number): string {

@@ -19,19 +19,19 @@ export function greatestId(time: number): string {
 /** The condition, in CEL, that a user has the key or is after it in the order. */
 export function conditionFrom(orderBy: string, key: OrderKey): string {
   return readOrder(orderBy).keys === undefined
-    ? conditionInPart(orderBy, key, '>=')
+    ? conditionInGroup(orderBy, key, '>=')
     : `!(${attributeBefore(orderBy, key)})`;
 }
 
 /** The condition, in CEL, that a user is before the key. */
 export function conditionBefore(orderBy: string, key: OrderKey): string {
   return readOrder(orderBy).keys === undefined
-    ? conditionInPart(orderBy, key, '<')
+    ? conditionInGroup(orderBy, key, '<')
     : `(${attributeBefore(orderBy, key)})`;
 }
 
-/** The same for those users whose value has the type of the key's value. It is shorter, and faster in an order by an attribute. */
-export function conditionInPart(orderBy: string, { value, id }: OrderKey, side: '>=' | '<'): string {
+/** The condition among the users whose value has the type of the key's value. For attributes it is shorter and faster. */
+export function conditionInGroup(orderBy: string, { value, id }: OrderKey, side: '>=' | '<'): string {
   const { by, descends, keys } = readOrder(orderBy);
   const idCondition = `id ${side} "${id}"`;
   if (value === null) return idCondition;
@@ -57,7 +57,7 @@ function attributeBefore(orderBy: string, key: OrderKey): string {
   const types = typeConditions(order);
   const rank = sortedTypes.indexOf(typeof key.value);
   const earlier = rank < 0 ? types : types.slice(0, order.descends ? types.length - 1 - rank : rank);
-  return [...earlier, conditionInPart(orderBy, key, '<')].join(' || ');
+  return [...earlier, conditionInGroup(orderBy, key, '<')].join(' || ');
 }
 
 /** The server reads integers with 64 bits, and all other numbers as doubles. */
@@ -66,8 +66,8 @@ function constantText(value: string | number | boolean): string {
   return /^-?\d{16,}$/.test(text) ? `${text}.0` : text;
 }
 
-/** The parts of an order by an attribute, as conditions in CEL: those of each type, and the users without a value. */
-export function attributeParts(orderBy: string): string[] {
+/** The users with each type of value, in the order by an attribute, and those without a value, as conditions in CEL. */
+export function typeGroups(orderBy: string): string[] {
   const types = typeConditions(readOrder(orderBy));
   return [...types, `!(${types.join(' || ')})`];
 }

@@ -3,13 +3,7 @@
  * boolean, number or text in an attribute are last in both directions.
  */
 import type { User } from '../../generated/users/v1/user.js';
-import {
-  attributePath,
-  type OrderField,
-  orderFields,
-  parseAttributePath,
-  sortedCharactersMax,
-} from '../../src/fields.js';
+import { type OrderField, orderFields, parseAttributePath, sortedCharactersMax } from '../../src/fields.js';
 import { isPlainKey } from './plain-key.js';
 import type { JsonValue } from './user-fields.js';
 
@@ -33,15 +27,17 @@ export interface OrderTerm {
   readonly keys: readonly string[] | undefined;
 }
 
+/** The result names an attribute in only one of the possible ways, which is also valid in a filter. */
 export function readOrder(orderBy: string): OrderTerm {
   const descends = orderBy.endsWith(' desc');
   const by = descends ? orderBy.slice(0, -' desc'.length) : orderBy;
-  return { by, descends, keys: parseAttributePath(by) };
+  const keys = parseAttributePath(by);
+  return { by: keys === undefined ? by : orderByAttribute(keys), descends, keys };
 }
 
 /** The `by` of an order by an attribute. */
-export function orderByAttribute(key: string): string {
-  return isPlainKey(key) ? attributePath(key) : `attributes[${JSON.stringify(key)}]`;
+export function orderByAttribute(keys: readonly string[]): string {
+  return `attributes${keys.map((key) => (isPlainKey(key) ? `.${key}` : `[${JSON.stringify(key)}]`)).join('')}`;
 }
 
 export const writeOrder = ({ by, descends }: Omit<OrderTerm, 'keys'>) => `${by}${descends ? ' desc' : ''}`;

@@ -155,9 +155,10 @@ export interface ListUsersRequest {
    * Names are ordered by code point. Emails are ordered by code point too, in the form in which they are compared.
    * Users with equal values are ordered by ascending id.
    *
-   * An attribute is named as in a filter: attributes.city, attributes.address.city, attributes["a key"]. false comes
-   * before true, then come numbers, and then texts, by the first 100 code points. " desc" reverses this. Users whose
-   * attribute is null, a list or an object, or who do not have it, come last in both directions.
+   * An attribute is named almost as in a filter: attributes.city, attributes.address.city, attributes["a key"]. Keys in
+   * brackets need double quotes, and have the escapes of JSON. false comes before true, then come numbers, and then
+   * texts, by the first 100 code points. " desc" reverses this. Users whose attribute is null, a list or an object, or
+   * who do not have it, come last in both directions.
    */
   orderBy: string;
   /** If true, the response has total_size, the number of matching users on all pages. */

@@ -36,7 +36,7 @@ export class UserList {
   /** Users created up to this time are rows of the list, loaded or not, because they existed when it was read. */
   #readUpTo = 0;
   /** Users deleted by this page. The feed will deliver these changes again. */
-  #dropped = new Set<string>();
+  readonly #dropped = new Set<string>();
   #pendingChanges: UserChange[] = [];
   /** Changes that arrived while a page was loading. The page may have been read before them. */
   #recentChanges: { readonly at: number; readonly change: UserChange }[] = [];
@@ -191,7 +191,7 @@ export class UserList {
    */
   refresh(own: { importedUpTo?: Date | undefined; deleted?: Iterable<string> | undefined } = {}): void {
     this.#readUpTo = Math.max(this.#readUpTo, own.importedUpTo?.getTime() ?? 0);
-    if (own.deleted !== undefined) this.#dropped = new Set(own.deleted);
+    for (const id of own.deleted ?? []) this.#dropped.add(id);
     // The pending response may have been read too early.
     this.#mustRefresh = this.isRequesting;
     if (this.#mustRefresh) return;

@@ -14,6 +14,7 @@ import type { Selection } from '../users/selection.js';
 import { createGridSettings, type GridSettings } from './grid-settings.js';
 import { EmptyList, FailedList, OfflineNotice, ProblemNotice } from './list-states.js';
 import { pageSize } from './page-loader.js';
+import { forgetRow } from './scroll-memory.js';
 import { SearchBar } from './search-bar.js';
 import { SelectionBar } from './selection-bar.js';
 import { type ColumnDefaults, useColumnDefaults } from './use-column-defaults.js';
@@ -151,15 +152,19 @@ export function ListView(props: ListViewProps) {
 }
 
 function ArrivalsButton({ list, go }: Pick<ListViewProps, 'list' | 'go'>) {
-  const { count, isMany } = list.arrivals;
+  const { count, isMany, hasChanged } = list.arrivals;
+  const nouns = selectsAll(list.query) ? (['user', 'users'] as const) : (['match', 'matches'] as const);
   const show = () => {
-    if (list.query.orderBy !== 'create_time desc') go({ orderBy: 'create_time desc' });
+    forgetRow();
+    // In this order they are at the top.
+    const orderBy = hasChanged ? 'update_time desc' : 'create_time desc';
+    if (list.query.orderBy !== orderBy) go({ orderBy });
     else list.request(list.query);
   };
   return (
     <button type="button" class="button arrivals" onClick={show}>
       Show {formatCount(count)}
-      {isMany && '+'} new {count === 1 ? 'user' : 'users'}
+      {isMany && '+'} new {nouns[count === 1 && !isMany ? 0 : 1]}
     </button>
   );
 }
@@ -179,14 +184,18 @@ function CardMenu({ list, settings, defaults }: CardMenuProps) {
 
 /**
  * Moves the focus to the rows, or to the first button of the empty list, if the element with the focus was removed from the
- * frame: the bar of the selection, the dialog of an action whose button has disappeared, or the grid.
+ * frame: the bar of the selection, the dialog of an action whose button has disappeared, or the grid. The rows of another
+ * result are shown from the first one, as after the button for new users.
  */
 function useKeptFocus(list: UserList, focusGrid: UserGridProps['focusRef']): RefObject<HTMLDivElement | null> {
   const frame = useRef<HTMLDivElement>(null);
+  const generation = useRef(list.generation);
   const hadFocus = frame.current?.contains(document.activeElement) === true;
   useLayoutEffect(() => {
+    const isOther = generation.current !== list.generation;
+    generation.current = list.generation;
     if (!hadFocus || document.activeElement !== document.body) return;
-    if (list.rows > 0) focusGrid.current?.();
+    if (list.rows > 0) focusGrid.current?.(isOther ? 0 : undefined);
     else frame.current?.querySelector<HTMLElement>('.empty button')?.focus();
   });
   return frame;

@@ -14,6 +14,8 @@ const rows = (page: Page) => page.locator('[data-id]');
 const row = (page: Page, name: string) => page.locator('[data-id]', { hasText: name });
 const total = (page: Page) => page.locator('.total').textContent();
 const pill = (page: Page) => page.getByRole('button', { name: /^Show .* new/ });
+const bar = (page: Page) => page.getByRole('region', { name: 'Selection' });
+const checked = (page: Page) => page.locator('[data-id] input:checked').count();
 
 describe.skipIf(browserMissing !== undefined)('a list with a filter', () => {
   const site = useSite();
@@ -149,6 +151,44 @@ describe.skipIf(browserMissing !== undefined)('a list with a filter', () => {
     await expect.poll(() => total(page), pollTimeout).toBe('4 matches');
     await panel(page).getByText('1 of 4').waitFor();
     expect(await page.getByText('Does not match').count()).toBe(0);
+    expectNoFaults();
+  });
+
+  it.each(['all', 'each'])(
+    'leaves a row out of the selection that no longer matches, with %s selected',
+    async (how) => {
+      await createMany(5, 'Sales');
+      const { page, expectNoFaults } = await open(sales);
+      await row(page, 'U2').getByRole('checkbox').check();
+      if (how === 'all') {
+        await bar(page).getByRole('button', { name: 'Select all 5' }).click();
+        // Then its row is not counted twice as not selected.
+        await row(page, 'U1').getByRole('checkbox').uncheck();
+      } else await row(page, 'U3').getByRole('checkbox').check();
+      const id = (await row(page, how === 'all' ? 'U1' : 'U2').getAttribute('data-id')) ?? '';
+      const left = how === 'all' ? [4, '4'] : [1, '1'];
+      await move(id, 'Support');
+      await page.getByText('No longer matches').waitFor();
+      await expect.poll(() => bar(page).locator('strong').textContent(), pollTimeout).toMatch(`${left[1]} selected`);
+      expect(await checked(page)).toBe(left[0]);
+      await row(page, how === 'all' ? 'U1' : 'U2').waitFor({ state: 'detached' });
+      expect(await checked(page)).toBe(left[0]);
+      expectNoFaults();
+    },
+  );
+
+  it('unchecks a row that leaves while all matches are selected', async () => {
+    await createMany(5, 'Sales');
+    const { page, expectNoFaults } = await open(sales);
+    await row(page, 'U2').getByRole('checkbox').check();
+    await bar(page).getByRole('button', { name: 'Select all 5' }).click();
+    await move((await row(page, 'U1').getAttribute('data-id')) ?? '', 'Support');
+    await page.getByText('No longer matches').waitFor();
+    const seen = await page.evaluate(() => ({
+      checked: document.querySelectorAll('[data-id] input:checked').length,
+      text: document.querySelector('.selection-bar strong')?.textContent,
+    }));
+    expect(seen).toEqual({ checked: 4, text: 'All 4 selected' });
     expectNoFaults();
   });
 });

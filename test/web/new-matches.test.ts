@@ -191,4 +191,19 @@ describe.skipIf(browserMissing !== undefined)('a list with a filter', () => {
     expect(seen).toEqual({ checked: 4, text: 'All 4 selected' });
     expectNoFaults();
   });
+
+  it('without matches says that the next filter is invalid, as after a fresh start', async () => {
+    await createMany(3, 'Sales');
+    const { page, expectAccessible, expectNoFaults } = await open(filtered('attributes.level > "5"'));
+    await page.getByText('No user matches the filter.').waitFor();
+    await page.evaluate((hash) => {
+      location.hash = hash;
+    }, filtered('atributes.level == 5'));
+    await page.getByRole('heading', { name: 'This filter is invalid' }).waitFor();
+    expect(await page.getByRole('grid').count()).toBe(0);
+    await expectAccessible();
+    await page.getByRole('button', { name: 'Show all users' }).click();
+    await row(page, 'U0').waitFor();
+    expectNoFaults();
+  });
 });

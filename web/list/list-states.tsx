@@ -101,7 +101,7 @@ export interface FailedListProps {
   onRetry(): void;
 }
 
-/** Shown if the first list could not be loaded. */
+/** Shown if the list could not be loaded and there are no rows of another query. */
 export function FailedList({ error: { code, reason, message }, go, onRetry }: FailedListProps) {
   if (reason === 'INVALID_FILTER') {
     return (

@@ -4,6 +4,7 @@ import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { isSameQuery, type ListQuery, selectsAll } from '../address/list-query.js';
 import { type Go, listQueryOf, type Route } from '../address/route.js';
 import { useBulkActions } from '../bulk/bulk-actions.js';
+import type { CallError } from '../calls/call-error.js';
 import type { Caller } from '../calls/caller.js';
 import { useCommands } from '../commands/commands.js';
 import { formatCount } from '../text/format.js';
@@ -60,7 +61,7 @@ export function ListView(props: ListViewProps) {
   useStore(selection);
   const frame = useKeptFocus(list, focusGrid);
 
-  const { rows, queryError, pageError, isRequesting } = list;
+  const { rows, queryError, isRequesting } = list;
   const isSearch = !selectsAll(list.query);
 
   const onChoose = (query: string, key: 'ArrowDown' | 'Enter') => {
@@ -85,10 +86,8 @@ export function ListView(props: ListViewProps) {
     isOutdated: list.isOutdated,
     onChanged: (deleted) => list.refresh({ deleted }),
   });
-  const isFilterInvalid = queryError?.reason === 'INVALID_FILTER';
-  // The error of the query is newer than that of a page of the previous one.
-  const problem = (isFilterInvalid && list.generation > 0 ? undefined : queryError) ?? pageError;
-  const isEmpty = list.generation > 0 && rows === 0 && !list.hasMore && !list.isOutdated;
+  const isEmpty = hasNoRows(list) && !list.isOutdated;
+  const { failure, problem } = problemsOf(list);
   return (
     <main class="list-view" aria-label="Users">
       <SearchBar
@@ -113,15 +112,13 @@ export function ListView(props: ListViewProps) {
         {statusText(list, isSearch)}
       </p>
       {isOffline && list.generation > 0 && <OfflineNotice onRetry={() => list.retry()} />}
-      {problem !== undefined && !isOffline && list.generation > 0 && (
-        <ProblemNotice text={problem.message} onRetry={() => list.retry()} />
-      )}
-      <div ref={frame} class={`grid-frame${list.isOutdated ? ' outdated' : ''}`}>
+      {problem !== undefined && !isOffline && <ProblemNotice text={problem.message} onRetry={() => list.retry()} />}
+      <div ref={frame} class={`grid-frame${list.isOutdated && failure === undefined ? ' outdated' : ''}`}>
         {list.arrivals.count > 0 && <ArrivalsButton list={list} go={go} />}
         {isEmpty ? (
           <EmptyList directory={list.directory} query={list.query} go={go} caller={caller} />
-        ) : list.generation === 0 && problem !== undefined ? (
-          <FailedList error={problem} go={go} onRetry={() => list.retry()} />
+        ) : failure !== undefined ? (
+          <FailedList error={failure} go={go} onRetry={() => list.retry()} />
         ) : list.generation === 0 ? (
           <div class="grid shell-rows" aria-hidden="true" />
         ) : (
@@ -149,6 +146,21 @@ export function ListView(props: ListViewProps) {
       <p class="print-note">These are the rows that were on the screen. Export the users to get all of them.</p>
     </main>
   );
+}
+
+/** Whether the list was loaded and is empty. */
+function hasNoRows(list: UserList): boolean {
+  return list.generation > 0 && list.rows === 0 && !list.hasMore;
+}
+
+/** The error that is shown instead of rows, or the one that is shown above them. */
+function problemsOf(list: UserList): { failure?: CallError | undefined; problem?: CallError | undefined } {
+  const { queryError, pageError, isOutdated, generation } = list;
+  // The error of the query is newer than that of a page of the previous one.
+  if (generation === 0) return { failure: queryError ?? pageError };
+  if (hasNoRows(list) && isOutdated) return { failure: queryError };
+  // The filter shows what is wrong with it.
+  return { problem: (queryError?.reason === 'INVALID_FILTER' ? undefined : queryError) ?? pageError };
 }
 
 function ArrivalsButton({ list, go }: Pick<ListViewProps, 'list' | 'go'>) {

@@ -141,6 +141,29 @@ describe.skipIf(browserMissing !== undefined)('a list with a filter', () => {
     expectNoFaults();
   });
 
+  it('gives a new user the values of the filter, which its form can change', async () => {
+    await createMany(3, 'Sales');
+    const both = 'attributes.department == "Sales" && attributes.level == 5 && first_name != "Nobody"';
+    await create('Senior', 'Sales');
+    const { page, expectAccessible, expectNoFaults } = await open(filtered(both));
+    await page.getByText('No user matches the filter.').waitFor();
+    await page.keyboard.press('n');
+    await expect.poll(() => panel(page).getByLabel('Value of department').inputValue(), pollTimeout).toBe('Sales');
+    expect(await panel(page).getByLabel('Value of level').inputValue()).toBe('5');
+    expect(await panel(page).getByLabel('Type of level').inputValue()).toBe('number');
+    await expectAccessible();
+    // Nothing was typed, so nothing is lost.
+    await page.keyboard.press('Escape');
+    await panel(page).waitFor({ state: 'detached' });
+    await fillNewUser(page, 'Own');
+    await page.keyboard.press('Enter');
+    await row(page, 'Own').waitFor();
+    await expect.poll(() => total(page), pollTimeout).toBe('1 match');
+    const { user } = await site.app.client.getUserByEmail({ email: 'own@example.com' });
+    expect(user?.attributes).toEqual({ department: 'Sales', level: 5 });
+    expectNoFaults();
+  });
+
   it('counts a user that the page has created and that matches', async () => {
     await createMany(3, 'Sales');
     const { page, expectNoFaults } = await open('#query=example');

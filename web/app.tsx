@@ -44,7 +44,7 @@ function App({ directory }: { directory: Directory }) {
   const leaveGuard: LeaveGuard = useRef(undefined);
   const go = useGuardedGo(goNow, leaveGuard);
   const { list, version, feedState, changeListeners } = useLiveList(directory, listQueryOf(route));
-  const selection = useSelection(route, changeListeners);
+  const selection = useSelection(route, changeListeners, list);
   const shownColumns = useRef<readonly string[]>([]);
   const { query, filter, orderBy } = route;
   const wholeTarget = useMemo(() => targetOfAll({ query, filter, orderBy }), [query, filter, orderBy]);

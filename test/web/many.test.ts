@@ -431,6 +431,50 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     expectNoFaults(/status of 404/);
   });
 
+  it('are not subtracted again from the count when the feed reports two deletions late', async () => {
+    await create(8);
+    const { page, expectNoFaults } = await open();
+    const total = page.locator('.total');
+    const sign = () => page.locator('.sign').getAttribute('data-state');
+    await expect.poll(sign, pollTimeout).toBe('live');
+    await expect.poll(() => total.textContent(), pollTimeout).toBe('8 users');
+    const { promise: released, resolve: release } = Promise.withResolvers<void>();
+    await page.route('**/WatchUsers', async (route) => {
+      await released;
+      await route.continue();
+    });
+    // The feed connects again from its last position, which is before the deletions.
+    await page.evaluate(() => window.dispatchEvent(new Event('offline')));
+    await expect.poll(sign, pollTimeout).toBe('reconnecting');
+    for (const names of [
+      ['U0 Test', 'U1 Test'],
+      ['U3 Test', 'U4 Test'],
+    ]) {
+      for (const name of names) await box(page, name).check();
+      await bar(page).getByRole('button', { name: 'Delete…' }).click();
+      await dialog(page).getByLabel('Type 2 to delete 2 users').fill('2');
+      await button(page, 'Delete 2 users').click();
+      await page.getByText('2 users deleted.', { exact: true }).last().waitFor();
+      await page.getByRole('row', { name: names[0] ?? '' }).waitFor({ state: 'detached' });
+    }
+    await expect.poll(() => total.textContent(), pollTimeout).toBe('4 users');
+    await page.evaluate(() => {
+      const seen = new Set<string>();
+      Object.assign(window, { seen });
+      const look = () => seen.add(document.querySelector('.total')?.textContent ?? '');
+      new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true });
+      look();
+    });
+    release();
+    await expect.poll(sign, pollTimeout).toBe('live');
+    // The feed is in order, so the deletions have arrived when a later change is shown.
+    const [user] = await all();
+    await site.app.client.updateUser({ user: { id: user?.id ?? '', lastName: 'Later' }, updateMask: ['last_name'] });
+    await page.getByRole('row', { name: 'Later' }).waitFor();
+    expect(await page.evaluate(() => [...(window as unknown as { seen: Set<string> }).seen])).toEqual(['4 users']);
+    expectNoFaults(connectionLost);
+  });
+
   it('that are left after a stopped deletion stay selected, and are deleted with the same dialog', async () => {
     await create(100);
     const { page, expectAccessible, expectNoFaults } = await open();

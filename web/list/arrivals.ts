@@ -1,12 +1,18 @@
-/** The users that others have created since the list was read, and which have no rows yet. */
+/** The users that match since the list was read, because others have created or changed them, and which have no rows yet. */
 
 export interface Arrivals {
   readonly count: number;
   /** Whether there are more than it counts. */
   readonly isMany: boolean;
+  /** Whether some of the users existed before, and were changed so that they match. */
+  readonly hasChanged: boolean;
+  /** Whether the user is counted. */
+  has(id: string): boolean;
   /** Whether the user is not new to this page: already counted, or created by the page itself. */
   isKnown(id: string): boolean;
-  add(id: string): void;
+  add(id: string, isChanged: boolean): void;
+  /** Some of the users that arrive are not added. */
+  addUncounted(): void;
   /** Returns whether the user was counted. */
   remove(id: string): boolean;
   /** The page has created this user itself. Returns whether the user was counted, because the feed was faster. */
@@ -20,6 +26,7 @@ export function createArrivals(): Arrivals {
   const ids = new Set<string>();
   const own = new Set<string>();
   let isMany = false;
+  let hasChanged = false;
   return {
     get count() {
       return ids.size;
@@ -27,10 +34,18 @@ export function createArrivals(): Arrivals {
     get isMany() {
       return isMany;
     },
+    get hasChanged() {
+      return hasChanged;
+    },
+    has: (id) => ids.has(id),
     isKnown: (id) => ids.has(id) || own.has(id),
-    add(id) {
+    add(id, isChanged) {
+      hasChanged ||= isChanged;
       if (ids.size >= countMax) isMany = true;
       else ids.add(id);
+    },
+    addUncounted() {
+      isMany = true;
     },
     remove: (id) => ids.delete(id),
     addOwn(id) {
@@ -40,6 +55,7 @@ export function createArrivals(): Arrivals {
     clear() {
       ids.clear();
       isMany = false;
+      hasChanged = false;
     },
   };
 }

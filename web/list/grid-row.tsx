@@ -181,6 +181,7 @@ function Cell({ column: { kind, id, textOf, wholeTextOf }, index, user, match, l
         )}
         {leaving === 'deleted' && <span class="badge danger">Deleted</span>}
         {leaving === 'unmatched' && <span class="badge">No longer matches</span>}
+        {leaving === 'foreign' && <span class="badge">Does not match</span>}
       </div>
     );
   }

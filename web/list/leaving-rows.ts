@@ -1,4 +1,4 @@
-/** Removes rows whose users were deleted or no longer match the query. Rows in view fade first, so that the user sees why. */
+/** Removes rows whose users were deleted or do not match the query. Rows in view fade first, so that the user sees why. */
 import type { User } from '../../generated/users/v1/user.js';
 import type { ListQuery } from '../address/list-query.js';
 import type { Directory } from '../calls/directory.js';
@@ -7,11 +7,13 @@ import type { LeavingReason, RowMarks } from './row-marks.js';
 import type { UserPages } from './user-pages.js';
 
 export interface LeavingRows {
-  /** Checks whether changed users still match. */
+  /** Checks whether changed users match. */
   readonly matches: MatchCheck;
   removeDeleted(ids: ReadonlySet<string>): void;
   /** Checks a user that this page has changed. It is shown again if it matches again, as after an undo. */
   checkOwn(id: string): void;
+  /** Checks a user that this page has created, and that is not in the total yet. */
+  checkCreated(id: string): void;
 }
 
 export interface LeavingRowsOptions {
@@ -20,13 +22,18 @@ export interface LeavingRowsOptions {
   queryNow(): ListQuery;
   pagesNow(): UserPages;
   usersInView(): readonly User[];
-  addToTotal(difference: number): void;
+  addToTotal(difference: number, changedAt?: number): void;
+  /** Called with a user without a row that matches after a change by others, and the time of the change. */
+  onArrival(user: User, changedAt: number): void;
+  /** Called for a user that does not match, after its row was marked. */
+  onNoMatch(id: string, changedAt: number): void;
   onChange(): void;
 }
 
 export function createLeavingRows(options: LeavingRowsOptions): LeavingRows {
-  const { directory, marks, queryNow, pagesNow, usersInView, addToTotal, onChange } = options;
+  const { directory, marks, queryNow, pagesNow, usersInView, addToTotal, onArrival, onChange } = options;
   const expected = new Set<string>();
+  const created = new Set<string>();
 
   function fade(ids: ReadonlySet<string>, reason: LeavingReason): void {
     marks.markLeaving(ids, reason, (gone) => {
@@ -35,22 +42,26 @@ export function createLeavingRows(options: LeavingRowsOptions): LeavingRows {
     });
   }
 
-  function onNoMatch(ids: readonly string[]): void {
-    const left = new Set(ids.filter((id) => pagesNow().has(id) && marks.leavingReason(id) === undefined));
-    if (left.size === 0) return;
-    addToTotal(-left.size);
-    fade(left, 'unmatched');
+  function onNoMatch(id: string, changedAt: number): void {
+    const isForeign = created.delete(id);
+    if (pagesNow().has(id) && marks.leavingReason(id) === undefined) {
+      if (!isForeign) addToTotal(-1, changedAt);
+      fade(new Set([id]), isForeign ? 'foreign' : 'unmatched');
+    }
+    options.onNoMatch(id, changedAt);
     onChange();
   }
 
-  function onMatch(users: readonly User[]): void {
-    for (const user of users) {
-      if (!expected.has(user.id)) continue;
-      const isBack = marks.leavingReason(user.id) === 'unmatched' && marks.endLeaving(user.id);
-      if (!isBack && (pagesNow().has(user.id) || !pagesNow().insert(user))) continue;
-      addToTotal(1);
-      marks.markChanged(user.id);
-    }
+  function onMatch(user: User, changedAt: number): void {
+    const { id } = user;
+    const reason = marks.leavingReason(id);
+    if (created.delete(id)) addToTotal(1, changedAt);
+    else if (reason !== undefined && reason !== 'deleted' && marks.endLeaving(id)) addToTotal(1, changedAt);
+    else if (pagesNow().has(id)) return;
+    else if (!expected.has(id)) onArrival(user, changedAt);
+    else if (pagesNow().insert(user)) addToTotal(1, changedAt);
+    else return;
+    marks.markChanged(id);
     onChange();
   }
 
@@ -65,6 +76,10 @@ export function createLeavingRows(options: LeavingRowsOptions): LeavingRows {
     },
     checkOwn(id) {
       expected.add(id);
+      matches.check(id);
+    },
+    checkCreated(id) {
+      created.add(id);
       matches.check(id);
     },
   };

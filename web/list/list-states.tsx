@@ -101,7 +101,7 @@ export interface FailedListProps {
   onRetry(): void;
 }
 
-/** Shown if the first list could not be loaded. */
+/** Shown if the list could not be loaded and there are no rows of another query. */
 export function FailedList({ error, go, onRetry }: FailedListProps) {
   const { code, reason, message } = error;
   if (reason === 'INVALID_FILTER') {

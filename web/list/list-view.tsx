@@ -4,6 +4,7 @@ import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { isSameQuery, type ListQuery, selectsAll } from '../address/list-query.js';
 import { type Go, listQueryOf, type Route } from '../address/route.js';
 import { useBulkActions } from '../bulk/bulk-actions.js';
+import type { CallError } from '../calls/call-error.js';
 import type { Caller } from '../calls/caller.js';
 import { useCommands } from '../commands/commands.js';
 import { formatCount } from '../text/format.js';
@@ -14,6 +15,7 @@ import type { Selection } from '../users/selection.js';
 import { createGridSettings, type GridSettings } from './grid-settings.js';
 import { EmptyList, FailedList, OfflineNotice, ProblemNotice } from './list-states.js';
 import { pageSize } from './page-loader.js';
+import { forgetRow } from './scroll-memory.js';
 import { SearchBar } from './search-bar.js';
 import { SelectionBar } from './selection-bar.js';
 import { type ColumnDefaults, useColumnDefaults } from './use-column-defaults.js';
@@ -59,7 +61,7 @@ export function ListView(props: ListViewProps) {
   useStore(selection);
   const frame = useKeptFocus(list, focusGrid);
 
-  const { rows, queryError, pageError, isRequesting } = list;
+  const { rows, queryError, isRequesting } = list;
   const isSearch = !selectsAll(list.query);
 
   const onChoose = (query: string, key: 'ArrowDown' | 'Enter') => {
@@ -84,10 +86,8 @@ export function ListView(props: ListViewProps) {
     isOutdated: list.isOutdated,
     onChanged: (deleted) => list.refresh({ deleted }),
   });
-  const isFilterInvalid = queryError?.reason === 'INVALID_FILTER';
-  // The error of the query is newer than that of a page of the previous one.
-  const problem = (isFilterInvalid && list.generation > 0 ? undefined : queryError) ?? pageError;
-  const isEmpty = list.generation > 0 && rows === 0 && !list.hasMore && !list.isOutdated;
+  const isEmpty = hasNoRows(list) && !list.isOutdated;
+  const { failure, problem } = problemsOf(list);
   return (
     <main class="list-view" aria-label="Users">
       <SearchBar
@@ -112,15 +112,13 @@ export function ListView(props: ListViewProps) {
         {statusText(list, isSearch)}
       </p>
       {isOffline && list.generation > 0 && <OfflineNotice onRetry={() => list.retry()} />}
-      {problem !== undefined && !isOffline && list.generation > 0 && (
-        <ProblemNotice error={problem} go={go} onRetry={() => list.retry()} />
-      )}
-      <div ref={frame} class={`grid-frame${list.isOutdated ? ' outdated' : ''}`}>
+      {problem !== undefined && !isOffline && <ProblemNotice error={problem} go={go} onRetry={() => list.retry()} />}
+      <div ref={frame} class={`grid-frame${list.isOutdated && failure === undefined ? ' outdated' : ''}`}>
         {list.arrivals.count > 0 && <ArrivalsButton list={list} go={go} />}
         {isEmpty ? (
           <EmptyList directory={list.directory} query={list.query} go={go} caller={caller} />
-        ) : list.generation === 0 && problem !== undefined ? (
-          <FailedList error={problem} go={go} onRetry={() => list.retry()} />
+        ) : failure !== undefined ? (
+          <FailedList error={failure} go={go} onRetry={() => list.retry()} />
         ) : list.generation === 0 ? (
           <div class="grid shell-rows" aria-hidden="true" />
         ) : (
@@ -150,16 +148,35 @@ export function ListView(props: ListViewProps) {
   );
 }
 
+/** Whether the list was loaded and is empty. */
+function hasNoRows(list: UserList): boolean {
+  return list.generation > 0 && list.rows === 0 && !list.hasMore;
+}
+
+/** The error that is shown instead of rows, or the one that is shown above them. */
+function problemsOf(list: UserList): { failure?: CallError | undefined; problem?: CallError | undefined } {
+  const { queryError, pageError, isOutdated, generation } = list;
+  // The error of the query is newer than that of a page of the previous one.
+  if (generation === 0) return { failure: queryError ?? pageError };
+  if (hasNoRows(list) && isOutdated) return { failure: queryError };
+  // The filter shows what is wrong with it.
+  return { problem: (queryError?.reason === 'INVALID_FILTER' ? undefined : queryError) ?? pageError };
+}
+
 function ArrivalsButton({ list, go }: Pick<ListViewProps, 'list' | 'go'>) {
-  const { count, isMany } = list.arrivals;
+  const { count, isMany, hasChanged } = list.arrivals;
+  const nouns = selectsAll(list.query) ? (['user', 'users'] as const) : (['match', 'matches'] as const);
   const show = () => {
-    if (list.query.orderBy !== 'create_time desc') go({ orderBy: 'create_time desc' });
+    forgetRow();
+    // In this order they are at the top.
+    const orderBy = hasChanged ? 'update_time desc' : 'create_time desc';
+    if (list.query.orderBy !== orderBy) go({ orderBy });
     else list.request(list.query);
   };
   return (
     <button type="button" class="button arrivals" onClick={show}>
       Show {formatCount(count)}
-      {isMany && '+'} new {count === 1 ? 'user' : 'users'}
+      {isMany && '+'} new {nouns[count === 1 && !isMany ? 0 : 1]}
     </button>
   );
 }
@@ -179,14 +196,18 @@ function CardMenu({ list, settings, defaults }: CardMenuProps) {
 
 /**
  * Moves the focus to the rows, or to the first button of the empty list, if the element with the focus was removed from the
- * frame: the bar of the selection, the dialog of an action whose button has disappeared, or the grid.
+ * frame: the bar of the selection, the dialog of an action whose button has disappeared, or the grid. The rows of another
+ * result are shown from the first one, as after the button for new users.
  */
 function useKeptFocus(list: UserList, focusGrid: UserGridProps['focusRef']): RefObject<HTMLDivElement | null> {
   const frame = useRef<HTMLDivElement>(null);
+  const generation = useRef(list.generation);
   const hadFocus = frame.current?.contains(document.activeElement) === true;
   useLayoutEffect(() => {
+    const isOther = generation.current !== list.generation;
+    generation.current = list.generation;
     if (!hadFocus || document.activeElement !== document.body) return;
-    if (list.rows > 0) focusGrid.current?.();
+    if (list.rows > 0) focusGrid.current?.(isOther ? 0 : undefined);
     else frame.current?.querySelector<HTMLElement>('.empty button')?.focus();
   });
   return frame;

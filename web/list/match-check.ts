@@ -1,4 +1,4 @@
-/** Asks the server whether changed users still match the list's query, because only the server evaluates filters. */
+/** Asks the server whether users match the list's query after a change, because only the server evaluates filters. */
 import type { User } from '../../generated/users/v1/user.js';
 import { type ListQuery, selectsAll } from '../address/list-query.js';
 import { callErrorOf, isAborted } from '../calls/call-error.js';
@@ -6,8 +6,10 @@ import type { Directory } from '../calls/directory.js';
 
 export interface MatchCheck {
   check(id: string): void;
-  /** Checks together with other changes, after a moment. */
-  checkSoon(id: string): void;
+  /** Checks together with other changes, after a moment. Returns false if too many users wait for their checks. */
+  checkSoon(id: string): boolean;
+  /** The user was deleted. */
+  forget(id: string): void;
   /** Forgets the checks of the previous query. */
   cancel(): void;
 }
@@ -15,60 +17,81 @@ export interface MatchCheck {
 export interface MatchCheckOptions {
   readonly directory: Directory;
   queryNow(): ListQuery;
-  onMatch(users: readonly User[]): void;
-  onNoMatch(ids: readonly string[]): void;
+  /** Called for each user that matches, with the time of its change, as in performance.now(). */
+  onMatch(user: User, changedAt: number): void;
+  onNoMatch(id: string, changedAt: number): void;
 }
 
-/** More ids may exceed the 2048 characters of a filter. Rows of other users stay as they are. */
+/** More ids may exceed the 2048 characters of a filter. */
 function idsMax(filter: string): number {
   const idCharacters = 40;
   // With room for the rest of the condition, and for days that move, which are longer when they are sent.
   return Math.max(1, Math.min(20, Math.floor((1984 - filter.length) / idCharacters)));
 }
 const soonMs = 1_000;
+/** Takes 10 seconds to check. During an import of many users, the page checks only some of them. */
+const queueMax = 200;
 
 export function createMatchCheck({ directory, queryNow, onMatch, onNoMatch }: MatchCheckOptions): MatchCheck {
-  const pending = new Set<string>();
+  /** The time of each change. */
+  const queue = new Map<string, number>();
+  const sent = new Set<Map<string, number>>();
   let timer: ReturnType<typeof setTimeout> | undefined;
   let controller = new AbortController();
 
-  async function read(): Promise<void> {
-    timer = undefined;
-    const ids = [...pending];
-    pending.clear();
+  async function read(asked: Map<string, number>): Promise<void> {
     const { signal } = controller;
     const { query, filter } = queryNow();
-    const ofIds = `id in [${ids.map((id) => JSON.stringify(id)).join(', ')}]`;
-    const both = filter === '' ? ofIds : `${ofIds} && (${filter})`;
+    const ofIds = `id in [${[...asked.keys()].map((id) => JSON.stringify(id)).join(', ')}]`;
+    const both = filter === '' ? ofIds : `${ofIds} && (${filter}\n)`;
+    sent.add(asked);
     try {
-      const { users } = await directory.listUsers({ query, filter: both, pageSize: ids.length }, { signal });
+      const { users } = await directory.listUsers({ query, filter: both, pageSize: asked.size }, { signal });
       if (signal.aborted) return;
-      const found = new Set(users.map(({ id }) => id));
-      onMatch(users);
-      // A pending id has changed again since the request.
-      onNoMatch(ids.filter((id) => !found.has(id) && !pending.has(id)));
+      for (const user of users) {
+        const changedAt = asked.get(user.id);
+        asked.delete(user.id);
+        if (changedAt !== undefined) onMatch(user, changedAt);
+      }
+      // A queued user has changed again since the request.
+      for (const [id, changedAt] of asked) if (!queue.has(id)) onNoMatch(id, changedAt);
     } catch (error) {
       // Without an answer the row stays, as after a change that the page did not receive.
       if (!isAborted(error)) callErrorOf(error);
+    } finally {
+      sent.delete(asked);
     }
   }
 
-  function add(id: string, waitMs: number): void {
-    if (selectsAll(queryNow()) || (pending.size >= idsMax(queryNow().filter) && !pending.has(id))) return;
-    pending.add(id);
-    if (waitMs === 0) {
-      clearTimeout(timer);
-      void read();
-    } else timer ??= setTimeout(() => void read(), waitMs);
+  function readNext(): void {
+    timer = undefined;
+    const next = [...queue].slice(0, idsMax(queryNow().filter));
+    for (const [id] of next) queue.delete(id);
+    if (queue.size > 0) timer = setTimeout(readNext, soonMs);
+    if (next.length > 0) void read(new Map(next));
   }
 
   return {
-    check: (id) => add(id, 0),
-    checkSoon: (id) => add(id, soonMs),
+    check(id) {
+      if (selectsAll(queryNow())) return;
+      queue.delete(id);
+      void read(new Map([[id, performance.now()]]));
+    },
+    checkSoon(id) {
+      if (selectsAll(queryNow())) return true;
+      if (queue.size >= queueMax && !queue.has(id)) return false;
+      queue.set(id, performance.now());
+      timer ??= setTimeout(readNext, soonMs);
+      return true;
+    },
+    forget(id) {
+      queue.delete(id);
+      for (const asked of sent) asked.delete(id);
+    },
     cancel() {
       clearTimeout(timer);
       timer = undefined;
-      pending.clear();
+      queue.clear();
       controller.abort();
       controller = new AbortController();
     },

@@ -5,10 +5,12 @@ import { usePageTitle } from '../address/page-title.js';
 import { type Go, readRoute } from '../address/route.js';
 import type { Directory } from '../calls/directory.js';
 import { describeFailure, readUser } from '../calls/save-user.js';
+import { filteredValues } from '../filter/filtered-values.js';
 import { Panel } from '../ui/panel.js';
 import type { Draft } from '../user/user-form.js';
 import { type LeaveGuard, UserPanel, type UserPanelProps } from '../user/user-panel.js';
 import type { Place } from '../user/user-panel-buttons.js';
+import type { JsonObject } from '../users/user-fields.js';
 import { createOwnChanges } from './own-changes.js';
 import type { UserList } from './user-list.js';
 
@@ -57,6 +59,7 @@ export function OpenUser(props: OpenUserProps) {
       id={id}
       known={list.userAt(list.rowOf(id)) ?? (created?.id === id ? created : undefined)}
       draft={draft}
+      attributes={isInList && draft === undefined ? newAttributes(list) : undefined}
       changeListeners={changeListeners}
       isLive={isLive}
       place={isInList ? placeOf(list, id, go) : undefined}
@@ -78,6 +81,13 @@ export function OpenUser(props: OpenUserProps) {
       }}
     />
   );
+}
+
+/** The attributes with which a new user matches the filter, as far as the caller may write them. */
+function newAttributes({ query, directory }: UserList): JsonObject {
+  const { protectedAttributes } = directory.caller;
+  const allowed = Object.entries(filteredValues(query.filter)).filter(([key]) => !protectedAttributes.has(key));
+  return Object.fromEntries(allowed);
 }
 
 /** Where the user is in the list; undefined if the page has not loaded its row. */

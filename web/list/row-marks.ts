@@ -2,11 +2,13 @@
 
 /** How long a changed row is highlighted. */
 export const flashMs = 2_000;
-const leavingMs = 1_200;
 const forgetMs = 5_000;
 
-/** Whether a user was deleted, or no longer matches the query. */
-export type LeavingReason = 'deleted' | 'unmatched';
+/** Whether a user was deleted, no longer matches the query, or was created by this page and does not match it. */
+export type LeavingReason = 'deleted' | 'unmatched' | 'foreign';
+
+/** The creator of a user looks for its row, and has to read why it disappears. */
+const leavingMs: Readonly<Record<LeavingReason, number>> = { deleted: 1_200, unmatched: 1_200, foreign: 5_000 };
 
 export interface RowMarks {
   /** When a user was last changed, as in performance.now(); 0 if that is long ago. */
@@ -35,7 +37,7 @@ export function createRowMarks(onHighlightsEnd: () => void): RowMarks {
     },
     markLeaving(ids, reason, onGone) {
       for (const id of ids) leaving.set(id, reason);
-      setTimeout(() => onGone(new Set([...ids].filter((id) => leaving.delete(id)))), leavingMs);
+      setTimeout(() => onGone(new Set([...ids].filter((id) => leaving.delete(id)))), leavingMs[reason]);
     },
     endLeaving: (id) => leaving.delete(id),
     endAllLeaving: () => leaving.clear(),

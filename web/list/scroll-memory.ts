@@ -20,6 +20,11 @@ export function rememberRow({ query, filter, orderBy }: ListQuery, { row, aboveP
   }
 }
 
+/** Call this before a read of the list that shows its beginning. */
+export function forgetRow(): void {
+  history.replaceState({ ...history.state, top: undefined }, '');
+}
+
 /** Returns undefined if the entry belongs to another list or an older page, or if the list was at its beginning. */
 export function rememberedRow(list: ListQuery): RememberedRow | undefined {
   const { top } = (history.state ?? {}) as { top?: RememberedRow & ListQuery };

@@ -5,6 +5,9 @@ import type { Selection } from '../users/selection.js';
 import type { UserList } from './user-list.js';
 
 export interface RowSelection {
+  isSelected(id: string): boolean;
+  /** Whether the user can be selected, or no longer be selected. */
+  canSelect(id: string): boolean;
   /** Toggles a row, or gives the rows of a range the state of the last one that was toggled. */
   onSelect(row: number, isRange: boolean): void;
   onSelectAll(): void;
@@ -18,12 +21,17 @@ export function useRowSelection(list: UserList, selection: Selection): RowSelect
   /** The user that was toggled last, where a range begins. */
   const start = useRef('');
 
+  // Rows that are about to disappear are not among all that match, and would make their number wrong.
+  const canSelect = (id: string) => !list.isOutdated && !(selection.isAll && list.leavingReason(id) !== undefined);
   const onSelect = useCallback(
     (row: number, isRange: boolean) => {
       const id = list.userAt(row)?.id;
-      if (id === undefined || list.isOutdated) return;
+      if (id === undefined || !canSelect(id)) return;
       const from = list.rowOf(start.current);
-      if (isRange && from >= 0) return selection.toggleRange(idsBetween(list, from, row), selection.has(start.current));
+      if (isRange && from >= 0) {
+        const ids = idsBetween(list, from, row).filter(canSelect);
+        return selection.toggleRange(ids, selection.has(start.current));
+      }
       start.current = id;
       selection.toggle(id);
     },
@@ -54,7 +62,8 @@ export function useRowSelection(list: UserList, selection: Selection): RowSelect
     return active;
   };
 
-  return { onSelect, onSelectAll, onSelectKey };
+  const isSelected = (id: string) => selection.has(id) && !(selection.isAll && list.leavingReason(id) !== undefined);
+  return { isSelected, canSelect, onSelect, onSelectAll, onSelectKey };
 }
 
 /** The users from one row to another. Ends before the first one that is not in memory, so that the range has no gaps. */

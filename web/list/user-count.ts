@@ -14,8 +14,11 @@ export interface UserCount {
   /** Stores a total that is known without the server. */
   set(count: number): void;
   forget(): void;
-  /** Adds to the total. Counts again if the server may have counted this change already. */
-  add(difference: number): void;
+  /**
+   * Adds to the total, unless the server has counted since the change, whose time is as in performance.now(). Counts again if
+   * the server may have counted this change already.
+   */
+  add(difference: number, changedAt?: number): void;
   count(): void;
   /** Counts after the changes stop for a moment. */
   countSoon(): void;
@@ -32,12 +35,15 @@ export function createUserCount(directory: Directory, queryNow: () => ListQuery,
   let total: Total = { kind: 'unknown' };
   let request: AbortController | undefined;
   let countedAt = 0;
+  /** When the request of the last count was sent. */
+  let countedFrom = 0;
   /** Changes during a request may be missing from its response. */
   let isUncertain = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   async function read(signal: AbortSignal): Promise<void> {
     const { query, filter } = queryNow();
+    const sentAt = performance.now();
     try {
       const { totalSize } = await directory.listUsers(
         { query, filter, pageSize: 1, includeTotalSize: true },
@@ -45,6 +51,7 @@ export function createUserCount(directory: Directory, queryNow: () => ListQuery,
       );
       total = { kind: 'exact', count: Number(totalSize ?? 0) };
       countedAt = performance.now();
+      countedFrom = sentAt;
     } catch (error) {
       // The list works without the count.
       if (!isAborted(error) && total.kind === 'counting') total = { kind: 'unknown' };
@@ -83,12 +90,14 @@ export function createUserCount(directory: Directory, queryNow: () => ListQuery,
       request?.abort();
       total = { kind: 'exact', count: known };
       countedAt = performance.now();
+      countedFrom = 0;
       isUncertain = false;
     },
     forget() {
       total = { kind: 'unknown' };
     },
-    add(difference) {
+    add(difference, changedAt = Number.POSITIVE_INFINITY) {
+      if (changedAt < countedFrom) return;
       if (total.kind === 'exact') total = { kind: 'exact', count: Math.max(0, total.count + difference) };
       if (request !== undefined || performance.now() - countedAt < uncertainMs) countSoon();
     },

@@ -55,7 +55,7 @@ export function UserGrid(props: UserGridProps) {
   const { density, widths, contentWidths } = settings.look;
   const heightPx = isCards ? cardPx : rowPx[density];
   const scroll = useGridScroll(list, version, heightPx);
-  const { onSelect, onSelectAll, onSelectKey } = useRowSelection(list, selection);
+  const { isSelected, canSelect, onSelect, onSelectAll, onSelectKey } = useRowSelection(list, selection);
   const { active, activate, focus, onFocus, onKeyDown } = useGridFocus(list, version, scroll, onOpen, onSelectKey);
   focusRef.current = focus;
   useUnfocusedKeys(focus, onSelectAll);
@@ -67,7 +67,6 @@ export function UserGrid(props: UserGridProps) {
 
   const onWidth = (id: string, px: number) => settings.change({ widths: { ...settings.look.widths, [id]: px } });
   const onFit = useColumnWidths(list, columns, settings, scroll, !isCards);
-  const canSelect = !list.isOutdated;
   const total = list.total.kind === 'exact' ? list.total.count : undefined;
   // The page chooses as many columns as fit.
   const gridWidths = { chosen: widths, content: contentWidths, isTight: settings.look.columns === undefined };
@@ -102,7 +101,8 @@ export function UserGrid(props: UserGridProps) {
             columns={columns}
             orderBy={list.query.orderBy}
             isLarge={total === undefined || total > largeTotal}
-            {...{ selection, total, canSelect }}
+            {...{ selection, total }}
+            canSelect={!list.isOutdated}
             onOrder={onOrder}
             onFilter={props.onFilter}
             onColumns={(ids) => settings.change({ columns: ids })}
@@ -123,12 +123,12 @@ export function UserGrid(props: UserGridProps) {
                 columns={columns}
                 matchOf={matchOf}
                 isCard={isCards}
-                isToggle={isCards && canSelect && !selection.isEmpty}
+                isToggle={isCards && canSelect(id) && !selection.isEmpty}
                 yPx={row * heightPx - scroll.map.offsetPx}
                 isActive={row === active}
                 isOpen={id !== '' && id === openId}
-                isSelected={user !== undefined && selection.has(id)}
-                canSelect={canSelect}
+                isSelected={user !== undefined && isSelected(id)}
+                canSelect={canSelect(id)}
                 leaving={list.leavingReason(id)}
                 flashedAt={now - changedAt < flashMs ? changedAt : 0}
                 onOpen={onOpen}

@@ -5,13 +5,13 @@
  * counted until the user asks for them. Changes are applied once per frame.
  */
 import type { User, UserChange } from '../../generated/users/v1/user.js';
-import { hasWords, isSameQuery, type ListQuery, selectsAll } from '../address/list-query.js';
+import { isSameQuery, type ListQuery, selectsAll } from '../address/list-query.js';
 import { type CallError, callErrorOf, isAborted } from '../calls/call-error.js';
 import { changeTypes } from '../calls/change-types.js';
 import type { Directory } from '../calls/directory.js';
-import { sentQuery } from '../text/sent-query.js';
 import { createArrivals } from './arrivals.js';
 import { createLeavingRows, type LeavingRows } from './leaving-rows.js';
+import { createNewMatches, isStored, type NewMatches } from './new-matches.js';
 import { createPageLoader, type PageLoader, pageSize } from './page-loader.js';
 import { restoreRow } from './page-restore.js';
 import { createRowMarks, type LeavingReason, type RowMarks } from './row-marks.js';
@@ -22,7 +22,9 @@ export class UserList {
   readonly #count: UserCount;
   readonly #marks: RowMarks = createRowMarks(() => this.#changeSoon());
   readonly #listeners = new Set<() => void>();
+  readonly #noMatchListeners = new Set<(id: string) => void>();
   readonly #leaving: LeavingRows;
+  readonly #newMatches: NewMatches;
 
   #query: ListQuery;
   #requestedQuery: ListQuery;
@@ -31,12 +33,9 @@ export class UserList {
   #generation = 0;
   #loader: PageLoader;
 
-  /** New users that match, as far as the page can tell. */
   readonly arrivals = createArrivals();
-  /** Users created up to this time are rows of the list, loaded or not, because they existed when it was read. */
-  #readUpTo = 0;
   /** Users deleted by this page. The feed will deliver these changes again. */
-  #dropped = new Set<string>();
+  readonly #dropped = new Set<string>();
   #pendingChanges: UserChange[] = [];
   /** Changes that arrived while a page was loading. The page may have been read before them. */
   #recentChanges: { readonly at: number; readonly change: UserChange }[] = [];
@@ -54,14 +53,29 @@ export class UserList {
       () => this.#query,
       () => this.#changeSoon(),
     );
-    this.#leaving = createLeavingRows({
-      directory,
+    const shared = {
       marks: this.#marks,
       queryNow: () => this.#query,
+      addToTotal: (...change: readonly [number, number?]) => this.#addToTotal(...change),
+    };
+    this.#leaving = createLeavingRows({
+      ...shared,
+      directory,
       pagesNow: () => this.#pages,
       usersInView: () => this.#loader.usersInView(),
-      addToTotal: (difference) => this.#addToTotal(difference),
+      onArrival: (...change) => this.#newMatches.add(...change),
+      onNoMatch: (id, changedAt) => {
+        this.#newMatches.remove(id, changedAt);
+        for (const listener of this.#noMatchListeners) listener(id);
+      },
       onChange: () => this.#changeSoon(),
+    });
+    this.#newMatches = createNewMatches({
+      ...shared,
+      arrivals: this.arrivals,
+      matchesNow: () => this.#leaving.matches,
+      loaderNow: () => this.#loader,
+      countSoon: () => this.#count.countSoon(),
     });
     this.request(query);
   }
@@ -145,6 +159,12 @@ export class UserList {
     return () => this.#listeners.delete(listener);
   }
 
+  /** The listener receives the ids of users that no longer match the query. */
+  onNoMatch(listener: (id: string) => void): () => void {
+    this.#noMatchListeners.add(listener);
+    return () => this.#noMatchListeners.delete(listener);
+  }
+
   close(): void {
     this.#isClosed = true;
     cancelAnimationFrame(this.#frame);
@@ -190,12 +210,13 @@ export class UserList {
    * imported some, the last of them at `importedUpTo`, or `deleted` those with these ids.
    */
   refresh(own: { importedUpTo?: Date | undefined; deleted?: Iterable<string> | undefined } = {}): void {
-    this.#readUpTo = Math.max(this.#readUpTo, own.importedUpTo?.getTime() ?? 0);
-    if (own.deleted !== undefined) this.#dropped = new Set(own.deleted);
+    this.#newMatches.readUpTo(own.importedUpTo);
+    for (const id of own.deleted ?? []) this.#dropped.add(id);
     // The pending response may have been read too early.
     this.#mustRefresh = this.isRequesting;
     if (this.#mustRefresh) return;
     this.arrivals.clear();
+    this.#leaving.matches.cancel();
     this.#loader.reload();
     this.#count.count();
     this.#changeSoon();
@@ -216,9 +237,8 @@ export class UserList {
     if (this.#pages.has(user.id)) this.#update(user);
     else {
       if (this.#pages.insert(user)) this.#marks.markChanged(user.id);
-      // The page shows a user that it has just created even if it does not match; then the total stays the same.
-      if (this.#query.filter !== '') this.#count.countSoon();
-      else if (!isCounted && hasWords(user, sentQuery(this.#query.query))) this.#addToTotal(1);
+      if (selectsAll(this.#query) && !isCounted) this.#addToTotal(1);
+      else if (!isCounted) this.#leaving.checkCreated(user.id);
     }
     this.#changeSoon();
   }
@@ -327,7 +347,7 @@ export class UserList {
     for (const { at, change } of this.#recentChanges) {
       if (at < sentAt || change.user === undefined) continue;
       if (change.type === changeTypes.deleted) gone.add(change.user.id);
-      else if (change.user.email !== '') this.#replaceOlder(change.user);
+      else if (isStored(change.user)) this.#replaceOlder(change.user);
     }
     this.#pages.remove(gone);
   }
@@ -336,9 +356,7 @@ export class UserList {
   #recountArrivals(sentAt: number): void {
     for (const { at, change } of this.#recentChanges) {
       if (at < sentAt) continue;
-      const { type, user } = change;
-      if (type === changeTypes.created && user?.email) this.#addArrival(user);
-      else if (type === changeTypes.deleted && user !== undefined) this.arrivals.remove(user.id);
+      this.#newMatches.follow(change);
       // The server's count may or may not include this change.
       this.#count.countSoon();
     }
@@ -353,21 +371,18 @@ export class UserList {
     const isWhole = selectsAll(this.#query);
     const inView = new Set(isWhole ? [] : this.#loader.usersInView().map(({ id }) => id));
     const gone = new Set<string>();
-    for (const { type, user } of changes) {
+    for (const change of changes) {
+      const { type, user } = change;
       if (user === undefined) continue;
-      // A user without an email has been deleted since then, and a separate change reports that.
-      const isStored = user.email !== '';
-      if (type === changeTypes.created && isStored) this.#addArrival(user);
-      else if (type === changeTypes.updated && isStored) {
+      const isNew = this.#newMatches.follow(change);
+      if (type === changeTypes.updated && isStored(user)) {
         this.#update(user);
-        if (!isWhole) this.#count.countSoon();
         if (inView.has(user.id)) this.#leaving.matches.checkSoon(user.id);
       } else if (type === changeTypes.deleted) {
-        const isNew = this.arrivals.remove(user.id);
         if (this.#dropped.delete(user.id)) continue;
         if (this.#pages.has(user.id)) gone.add(user.id);
         const isCounted = isWhole || isNew || gone.has(user.id);
-        if (isCounted && this.leavingReason(user.id) !== 'unmatched') this.#addToTotal(-1);
+        if (isCounted && this.leavingReason(user.id) === undefined) this.#addToTotal(-1);
       }
     }
     this.#leaving.removeDeleted(gone);
@@ -386,23 +401,8 @@ export class UserList {
     return this.#pages.replace(user);
   }
 
-  #addArrival(user: User): void {
-    const { query, filter } = this.#query;
-    if (this.arrivals.isKnown(user.id) || this.#pages.has(user.id)) return;
-    // The user will be loaded when its position scrolls into view.
-    const isRow = (user.createTime?.getTime() ?? 0) <= this.#readUpTo && this.#loader.isUnread(user);
-    // Only the server evaluates filters.
-    if (isRow || filter !== '') this.#count.countSoon();
-    else if (hasWords(user, sentQuery(query))) {
-      this.#addToTotal(1);
-      // In a list of one or two screens, inserting a row does not lose the user's place.
-      if (!this.hasMore && this.rows < pageSize && this.#pages.insert(user)) this.#marks.markChanged(user.id);
-      else this.arrivals.add(user.id);
-    }
-  }
-
-  #addToTotal(difference: number): void {
-    this.#count.add(difference);
+  #addToTotal(difference: number, changedAt?: number): void {
+    this.#count.add(difference, changedAt);
     if (this.arrivals.isMany) this.#count.countSoon();
   }
 }

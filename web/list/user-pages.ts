@@ -160,6 +160,12 @@ export class UserPages {
     return this.#pagesByUser.has(id);
   }
 
+  /** Whether a user that is not in memory was certainly no row before its last change: that part of the list is in memory. */
+  hadNoRow(user: User): boolean {
+    if (this.#pages.every(({ users }) => users !== undefined)) return true;
+    return this.#order.isFixed && this.pageFor(user)?.users !== undefined;
+  }
+
   /** Stores the server's response for a page. Keeps users that were inserted after the request. */
   fill(given: Page, users: readonly User[], nextToken: string, sentAt = Number.POSITIVE_INFINITY): void {
     const page = this.#pages.find((stored) => stored === given);

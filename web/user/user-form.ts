@@ -4,7 +4,15 @@ import type { User } from '../../generated/users/v1/user.js';
 import { textFields } from '../../src/fields.js';
 import { CallError } from '../calls/call-error.js';
 import { type AttributeProblem, type AttributeRow, attributeRowsOf, readAttributes } from '../users/attributes.js';
-import { differences, fieldsOf, noFields, textsOf, type UserFields, type UserTexts } from '../users/user-fields.js';
+import {
+  differences,
+  fieldsOf,
+  type JsonObject,
+  noFields,
+  textsOf,
+  type UserFields,
+  type UserTexts,
+} from '../users/user-fields.js';
 
 export interface UserForm {
   /** The version that the form started from, whose etag an update sends; undefined for a new user. */
@@ -37,14 +45,16 @@ export interface UserForm {
 /** The contents of the form that the user edits. */
 export type Draft = Pick<UserForm, 'texts' | 'rows'>;
 
-/** Later values of `user` and `draft` are ignored. */
+/** `attributes` are those that a new user starts with. Later values of the arguments are ignored, except `protectedKeys`. */
 export function useUserForm(
   user: User | undefined,
   protectedKeys: ReadonlySet<string>,
   draft: Draft | undefined,
+  attributes: JsonObject = {},
 ): UserForm {
   const [base, setBase] = useState(user);
-  const baseFields = base === undefined ? noFields : fieldsOf(base);
+  const [newFields] = useState({ ...noFields, attributes });
+  const baseFields = base === undefined ? newFields : fieldsOf(base);
   const [texts, setTexts] = useState<UserTexts>(() => draft?.texts ?? textsOf(baseFields));
   const [rows, setRows] = useState<readonly AttributeRow[]>(
     () => draft?.rows ?? attributeRowsOf(baseFields.attributes),

@@ -15,7 +15,7 @@ import { Panel } from '../ui/panel.js';
 import { usePanelKeys } from '../ui/panel-keys.js';
 import { showInvalid } from '../ui/show-invalid.js';
 import { useUnsavedGuard } from '../ui/unsaved-guard.js';
-import { fieldsOf } from '../users/user-fields.js';
+import { fieldsOf, type JsonObject } from '../users/user-fields.js';
 import { Conflict } from './conflict.js';
 import { useUserCommands } from './user-commands.js';
 import { type Draft, type UserForm, useUserForm } from './user-form.js';
@@ -34,6 +34,8 @@ export interface UserPanelProps {
   readonly user?: User | undefined;
   /** The first contents of the form of a new user. */
   readonly draft?: Draft | undefined;
+  /** The attributes that a new user starts with. */
+  readonly attributes?: JsonObject | undefined;
   /** The newest version of the user that the page has received, or 'gone' after it was deleted. */
   readonly latest?: User | 'gone' | undefined;
   /** Whether the feed delivers changes, so that the server can be reached. */
@@ -161,10 +163,10 @@ function useNoEdits(bodyRef: RefObject<HTMLDivElement | null>, isBusy: boolean):
 
 /** The state of the panel, and the steps from one view to another. */
 function useUserPanel(
-  { directory, user, draft, latest, isLive, onSaved, onDeleted }: UserPanelProps,
+  { directory, user, draft, attributes, latest, isLive, onSaved, onDeleted }: UserPanelProps,
   bodyRef: RefObject<HTMLDivElement | null>,
 ) {
-  const form = useUserForm(user, directory.caller.protectedAttributes, draft);
+  const form = useUserForm(user, directory.caller.protectedAttributes, draft, attributes);
   const [view, setView] = useState<View>({ kind: user === undefined ? 'form' : 'read' });
   const discard = useDiscardQuestion(bodyRef);
   const writes = useUserWrites({

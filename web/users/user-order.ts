@@ -15,6 +15,8 @@ export interface OrderKey {
 }
 
 export interface UserOrder {
+  /** Whether a change of a user never moves it. */
+  readonly isFixed: boolean;
   keyOf(user: User): OrderKey;
   compare(a: OrderKey, b: OrderKey): number;
 }
@@ -47,6 +49,7 @@ export function createUserOrder(orderBy: string): UserOrder {
   const field = orderFields.find((known) => known === by) ?? 'create_time';
   const sign = descends ? -1 : 1;
   return {
+    isFixed: keys === undefined && field === 'create_time',
     keyOf: (user) => ({
       value: keys === undefined ? sortValue(user, field) : attributeValue(user.attributes, keys),
       id: user.id,

@@ -266,6 +266,10 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
       // The step back is blocked, so it never ends.
       void page.goBack().catch(() => {});
       await question(page).waitFor();
+      await button(page, 'Keep editing').click();
+      await page.evaluate(() => location.assign('#query=zoe'));
+      await question(page).waitFor();
+      expect(new URL(page.url()).hash).toBe('#dialog=import');
       expect(await cell(page, 'email in row 1').inputValue()).toBe('a@example.com');
       await button(page, 'Discard').click();
       await dialog(page).waitFor({ state: 'detached' });

@@ -119,6 +119,41 @@ describe.skipIf(browserMissing !== undefined)('a person', () => {
     }
   });
 
+  it('asks about edits before another address replaces it, and keeps the address meanwhile', async () => {
+    const { id } = await create();
+    const { page, expectNoFaults } = await open();
+    await row(page, id).click();
+    await button(page, 'Edit').click();
+    await field(page, 'First name').fill('Augusta');
+    const { hash } = new URL(page.url());
+    // As a link, a bookmark and an edited address do.
+    const visit = (to: string) => page.evaluate((next) => location.assign(next), to);
+    const question = panel(page).getByText('Discard your changes?');
+    await visit('#query=zoe');
+    await question.waitFor();
+    expect(new URL(page.url()).hash).toBe(hash);
+    await visit('#view=metrics');
+    expect(new URL(page.url()).hash).toBe(hash);
+    await button(page, 'Keep editing').click();
+    expect(await field(page, 'First name').inputValue()).toBe('Augusta');
+
+    // The same user stays open.
+    await visit(`#query=ada&user=${id}`);
+    await expect.poll(() => new URL(page.url()).hash).toBe(`#query=ada&user=${id}`);
+    expect(await question.count()).toBe(0);
+    expect(await field(page, 'First name').inputValue()).toBe('Augusta');
+
+    await visit('#view=metrics');
+    await question.waitFor();
+    await button(page, 'Discard').click();
+    await page.getByRole('main', { name: 'Metrics' }).waitFor();
+    expect(await panel(page).count()).toBe(0);
+    expect(new URL(page.url()).hash).toBe('#view=metrics');
+    await page.goBack();
+    await panel(page).getByRole('heading', { name: 'Ada Lovelace' }).waitFor();
+    expectNoFaults();
+  });
+
   it('is closed while the page shows the metrics, and is open again after a step back', async () => {
     const { id } = await create();
     const { page, expectNoFaults } = await open();

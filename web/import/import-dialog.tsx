@@ -50,9 +50,11 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
   const discard = useDiscardQuestion(bodyRef);
   const question = step.kind === 'report' ? closingQuestion(step) : undefined;
   const isUnsaved = question !== undefined;
-  useUnsavedGuard(step.kind === 'running' || isUnsaved, () => {
-    // During the import, a blocked step back does nothing, because the Stop button ends it and then shows the report.
-    if (isUnsaved) discard.ask(onClose);
+  useUnsavedGuard(step.kind === 'running' || isUnsaved, {
+    onLeave(open = onClose) {
+      // During the import, what was blocked does nothing, because the Stop button ends it and then shows the report.
+      if (isUnsaved) discard.ask(open);
+    },
   });
   const saved = (change: Partial<ReportStep>) => {
     discard.cancel();

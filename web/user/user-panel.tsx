@@ -41,6 +41,8 @@ export interface UserPanelProps {
   /** Undefined if the list does not contain the user. */
   readonly place?: Place | undefined;
   readonly leaveGuard: LeaveGuard;
+  /** Whether the panel stays open if the page opens this hash. */
+  isOpenAt(hash: string): boolean;
   onClose(): void;
   /** `before` is the version that was updated; undefined after a creation. */
   onSaved(user: User, before: User | undefined): void;
@@ -60,7 +62,12 @@ export function UserPanel(props: UserPanelProps) {
   const { isBusy, failure } = writes;
   const isDirty = form.isDirty && view.kind !== 'read' && !isGone;
 
-  useUnsavedGuard(isDirty, () => discard.ask(onClose));
+  useUnsavedGuard(isDirty, {
+    onLeave(open = onClose) {
+      if (!isBusy) discard.ask(open);
+    },
+    staysOpenAt: props.isOpenAt,
+  });
   useLeaveGuard(leaveGuard, isDirty, isBusy, discard.ask);
   useStepFocus(bodyRef, form.failedSaves, failure, view);
   useNoEdits(bodyRef, isBusy);

@@ -179,6 +179,26 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     expectNoFaults();
   });
 
+  it('are not left by a step back or another address without a question about the filled form', async () => {
+    await create(2);
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await box(page, 'U0 Test').check();
+    await setTeam(page, 'sales');
+    const question = dialog(page).getByText('Discard this change?');
+    await page.evaluate(() => location.assign('#view=metrics'));
+    await question.waitFor();
+    await expectAccessible();
+    expect(new URL(page.url()).hash).toBe('');
+    await page.keyboard.press('Escape');
+    await question.waitFor({ state: 'detached' });
+    expect(await dialog(page).getByLabel('Value').inputValue()).toBe('sales');
+    await page.evaluate(() => location.assign('#query=u1'));
+    await button(page, 'Discard').click();
+    await dialog(page).waitFor({ state: 'detached' });
+    expect(new URL(page.url()).hash).toBe('#query=u1');
+    expectNoFaults();
+  });
+
   it('get no empty value by Enter in the name of the attribute', async () => {
     await create(3);
     const { page, expectAccessible, expectNoFaults } = await open();

@@ -5,7 +5,7 @@
 import type { User } from '../../generated/users/v1/user.js';
 import { quoted, stringValue, type Token, tokensOf } from '../text/cel-tokens.js';
 import { foldText } from '../text/fold-text.js';
-import { similarKey } from '../users/attributes.js';
+import { closestKey } from '../users/closest-key.js';
 import type { JsonValue } from '../users/user-fields.js';
 import {
   type Chip,
@@ -204,29 +204,6 @@ function comparisonWith(type: string, path: string, operator: string, compared: 
 
 function isObject(value: JsonValue | undefined): value is Record<string, JsonValue> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function closestKey(key: string, keys: readonly string[]): string | undefined {
-  const similar = similarKey(key, keys);
-  if (similar !== undefined) return similar;
-  // Two changes make most short words out of others.
-  const max = Math.min(2, Math.floor(key.length / 2));
-  const distances = keys.map((other) => ({ other, distance: distanceOf(key, other) }));
-  return distances.filter(({ distance }) => distance <= max).sort((a, b) => a.distance - b.distance)[0]?.other;
-}
-
-/** The number of letters to add, remove or replace. */
-function distanceOf(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, at) => at);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = (row[j - 1] ?? 0) + Number(a[i - 1] !== b[j - 1]);
-      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
 }
 
 const names = ['display_name', 'first_name', 'last_name'];

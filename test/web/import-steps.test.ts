@@ -100,6 +100,17 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     await button(page, 'Correct the rows').click();
     await cell(page, 'email in row 2').waitFor();
     expect(await all()).toEqual([]);
+
+    // A cell keeps its line break.
+    const name = cell(page, 'first_name in row 1');
+    expect(await name.inputValue()).toBe('A\nB');
+    await name.press('Control+End');
+    await page.keyboard.type('C');
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      button(page, 'Download rejected rows').click(),
+    ]);
+    expect(await readFile(await download.path(), 'utf8')).toContain(',"A\nBC",nope\n');
     expectNoFaults();
   });
 

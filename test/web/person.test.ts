@@ -119,6 +119,14 @@ describe.skipIf(browserMissing !== undefined)('a person', () => {
     }
   });
 
+  it('has a name whose letters no invisible character reverses, in the list and in the panel', async () => {
+    const { id } = await create({ firstName: 'A\u202eevil', lastName: '' });
+    const { page, expectNoFaults } = await open(`#user=${id}`);
+    await panel(page).getByRole('heading', { name: 'Aevil', exact: true }).waitFor();
+    expect(await row(page, id).locator('.cell-name a').textContent()).toBe('Aevil');
+    expectNoFaults();
+  });
+
   it('asks about edits before another address replaces it, and keeps the address meanwhile', async () => {
     const { id } = await create();
     const { page, expectNoFaults } = await open();

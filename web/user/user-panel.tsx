@@ -9,6 +9,7 @@ import type { RefObject } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { User } from '../../generated/users/v1/user.js';
 import type { Directory } from '../calls/directory.js';
+import { withoutOverrides } from '../text/bidi.js';
 import { Avatar } from '../ui/avatar.js';
 import { DiscardQuestion, useDiscardQuestion } from '../ui/discard-question.js';
 import { Panel } from '../ui/panel.js';
@@ -90,7 +91,7 @@ export function UserPanel(props: UserPanelProps) {
   usePanelKeys({ e: startEdit, j: place?.onNext, k: place?.onPrevious });
   useUserCommands({ user: base, onEdit: startEdit, onDelete: startDeletion });
 
-  const { displayName: name = '' } = (view.kind === 'delete' ? view.user : base) ?? {};
+  const name = withoutOverrides(((view.kind === 'delete' ? view.user : base) ?? { displayName: '' }).displayName);
   const canCreateAgain = isGone && form.isDirty && directory.may('createUser');
   return (
     <Panel

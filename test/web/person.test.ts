@@ -119,6 +119,18 @@ describe.skipIf(browserMissing !== undefined)('a person', () => {
     }
   });
 
+  it('has a title of at most three lines, however long the name is, and whole in a tooltip', async () => {
+    const name = 'Rhoshandiatellyneshiaunneveshenk '.repeat(7).trim();
+    const { id, displayName } = await create({ firstName: name, lastName: name });
+    const { page, expectAccessible, expectNoFaults } = await open(`#user=${id}`);
+    const title = panel(page).getByRole('heading', { name: displayName });
+    await title.waitFor();
+    expect(await title.getAttribute('title')).toBe(displayName);
+    expect((await title.boundingBox())?.height).toBeLessThan(90);
+    await expectAccessible();
+    expectNoFaults();
+  });
+
   it('has a name whose letters no invisible character reverses, in the list and in the panel', async () => {
     const { id } = await create({ firstName: 'A\u202eevil', lastName: '' });
     const { page, expectNoFaults } = await open(`#user=${id}`);

@@ -239,6 +239,27 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     expectNoFaults();
   });
 
+  it('asks before another address or a step back discards it, also before it was sent', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await choose(page, 'first_name,email\nA,a@example.com\nB,nope\n');
+    const question = dialog(page).getByText('Discard this import?');
+    for (const next of ['Check', 'Import 1 user']) {
+      await button(page, next).waitFor();
+      await page.evaluate(() => location.assign('#query=zoe'));
+      await question.waitFor();
+      await expectAccessible();
+      await button(page, 'Keep editing').click();
+      await question.waitFor({ state: 'detached' });
+      if (next === 'Check') await button(page, next).click();
+    }
+    await page.evaluate(() => location.assign('#query=zoe'));
+    await button(page, 'Discard').click();
+    await dialog(page).waitFor({ state: 'detached' });
+    expect(new URL(page.url()).hash).toBe('#query=zoe');
+    expect(await all()).toEqual([]);
+    expectNoFaults();
+  });
+
   describe('with corrections that were not sent', () => {
     const question = (page: Page): Locator => dialog(page).getByText('Discard your corrections?');
 

@@ -20,7 +20,7 @@ export function useBulk() {
 
   // Change no more users after the dialog is removed.
   useEffect(() => () => stopping?.abort(), [stopping]);
-  // What was blocked does nothing, because the Stop button ends the action and then shows the report.
+  // A blocked step does nothing, because the Stop button ends the action and then shows the report.
   useUnsavedGuard(step.kind === 'running', { onLeave() {} });
 
   return {

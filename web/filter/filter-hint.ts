@@ -31,7 +31,7 @@ export type FilterHint =
   | {
       /** The text has another spelling in an attribute or in a name. */
       readonly problem: 'accents' | 'name';
-      /** What the filter distinguishes. */
+      /** The differences that the filter sees, such as “accents”. */
       readonly differences: string;
       /** Whether the filter compares the whole text. */
       readonly isWhole: boolean;

@@ -14,6 +14,7 @@ import { Header } from './header.js';
 import { ListView } from './list/list-view.js';
 import { useLiveList } from './list/live-list.js';
 import { useSelection } from './list/use-selection.js';
+import type { UserList } from './list/user-list.js';
 import { NoAccess } from './no-access.js';
 import { SignIn } from './sign-in.js';
 import { ToastList } from './toast-list.js';
@@ -92,7 +93,7 @@ function App({ directory }: { directory: Directory }) {
           ) : (
             <NoAccess caller={caller} />
           ))}
-        {route.view === 'metrics' && <MetricsView directory={directory} />}
+        {route.view === 'metrics' && <MetricsView directory={directory} users={usersOf(list)} />}
         {route.user !== '' && (route.user !== 'new' || !session.isKnown || caller.may('createUser')) && (
           <OpenUser
             directory={directory}
@@ -123,6 +124,12 @@ function App({ directory }: { directory: Directory }) {
       {session.needsSignIn && <SignIn session={session} />}
     </div>
   );
+}
+
+/** How many users the directory has, if the list shows all of them and has counted them. */
+function usersOf({ generation, isOutdated, query, total }: UserList): number | undefined {
+  const isKnown = generation > 0 && !isOutdated && selectsAll(query) && total.kind === 'exact';
+  return isKnown ? total.count : undefined;
 }
 
 /** Asks before another user replaces one with edits. */

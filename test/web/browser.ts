@@ -96,13 +96,9 @@ export async function delayFrames(page: Page): Promise<void> {
   });
 }
 
-/**
- * The browser's message about a call that Roster answered with an error, because the test checks what the page shows, or
- * about the first users, which a page with a search or an order requests and does not use.
- */
+/** The browser's message about a call that Roster answered with an error, because the test checks what the page shows. */
 function isExpected(message: ConsoleMessage): boolean {
   const text = message.text();
-  if (/users\.v1\S+ was preloaded using link preload but not used/.test(text)) return true;
   return (
     /the server responded with a status of [45]\d\d/.test(text) &&
     new URL(message.location().url).pathname.startsWith('/users.v1.UserService/')

@@ -366,6 +366,10 @@ describe('a mistake in a filter', () => {
       '“start_date” is not a field. Did you mean attributes["Start date"]?',
       'start_date > "2025"',
     ],
+    ['atributes.level == 5', '“atributes” is not a field. Did you mean attributes?', 'atributes.level == 5'],
+    ['name == "Ada"', '“name” is not a field. Did you mean display_name?', 'name == "Ada"'],
+    ['last_nmae == "x"', '“last_nmae” is not a field. Did you mean last_name?', 'last_nmae == "x"'],
+    ['citty == "x"', '“citty” is not a field. Did you mean attributes.city?', 'citty == "x"'],
     ['firstName == "x"', '“firstName” is not a field. Did you mean first_name?', 'firstName == "x"'],
     [
       'nothing == "x"',

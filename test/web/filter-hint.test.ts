@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { User } from '../../generated/users/v1/user.js';
 import { parseFilter } from '../../src/model/filter.js';
-import { writeChip } from '../../web/filter/filter-chips.js';
+import { type Chip, type Operator, writeChip } from '../../web/filter/filter-chips.js';
 import { filterHints } from '../../web/filter/filter-hint.js';
 
 const users = [
@@ -89,14 +89,38 @@ describe('a text with other accents', () => {
     expect(fixed(contains(city, 'REYKJAVIK'))).toBe(contains(city, 'Reykjavík'));
     expect(fixed(contains(['attributes', 'tags'], 'strasse'))).toBe(contains(['attributes', 'tags'], 'Straße'));
     expect(filterHints(contains(['attributes', 'department'], 'reykjavik'), users)).toEqual([
-      { problem: 'accents', written: '' },
+      { problem: 'accents', isWhole: false, differences: 'accents and unusual capitals' },
     ]);
   });
 
   it('is not searched in emails, or if the condition has no text', () => {
     expect(filterHints(contains(['email'], 'x'), users)).toEqual([]);
-    expect(filterHints(contains(['first_name'], 'x'), users)).toEqual([{ problem: 'name', written: '' }]);
     expect(filterHints('attributes.department == "x"', users)).toEqual([]);
+  });
+});
+
+describe('a name that nobody has', () => {
+  const people = ["O'Brien", 'MacLeod', 'DÉsirée'].map((lastName) => User.fromPartial({ lastName }));
+  const chip = (operator: Operator, text: string): Chip => ({ path: ['last_name'], operator, values: [text] });
+  const hintOf = (operator: Operator, text: string) =>
+    filterHints(`${writeChip(chip(operator, text))} && email != "x"`, people)[0];
+
+  it.each([
+    ['contains', 'obrien', 'apostrophes', "O'Brien"],
+    ['contains', 'désirée', 'capitals', 'DÉsirée'],
+    ['contains', 'desiree', 'accents', 'DÉsirée'],
+    ['contains', 'Zoe', 'accents and unusual capitals', undefined],
+    ['is', "o'brien", 'capitals and accents', undefined],
+    ['startsWith', 'macl', 'capitals and accents', undefined],
+  ] as const)('may be another spelling, which the search finds: %s %s', (operator, text, differences, meant) => {
+    const hint = hintOf(operator, text);
+    expect(hint).toMatchObject({
+      problem: 'name',
+      differences,
+      isWhole: operator === 'is',
+      search: { query: text, filter: 'email != "x"' },
+    });
+    expect(hint !== undefined && 'meant' in hint ? hint.meant?.text : undefined).toBe(meant);
   });
 });
 

@@ -475,7 +475,16 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     await page.getByRole('button', { name: '“Seán”' }).click();
     await expect.poll(() => names(page), pollTimeout).toEqual(['Seán O’Brien']);
     await page.goto(`${site.app.http}/#filter=display_name == "Sean"`);
-    await page.getByText('A filter by name distinguishes accents, and “is” compares the whole name.').waitFor();
+    await page
+      .getByText('A filter by name distinguishes capitals and accents, and “is” compares the whole name.')
+      .waitFor();
+    await page.getByRole('button', { name: '“Sean”' }).click();
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Seán O’Brien']);
+    await page.goto(`${site.app.http}/#`);
+    await startChip(page, 'Name');
+    await value(page).fill("o'brien");
+    await page.keyboard.press('Enter');
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Seán O’Brien']);
     expectNoFaults();
   });
 
@@ -568,7 +577,7 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     await expect.poll(() => names(page), pollTimeout).toEqual(['Barbara Liskov']);
     await page.getByRole('searchbox').fill('zzz');
     await page.getByRole('button', { name: 'Search attributes for “zzz”' }).click();
-    await page.getByText('The search in attributes distinguishes accents.').waitFor();
+    await page.getByText('The search in attributes distinguishes accents and unusual capitals.').waitFor();
     expectNoFaults();
   });
 

@@ -1,10 +1,12 @@
 /** Tests that the server's Link header names the page's script and its first call. */
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { allPeople } from '../../web/address/route.js';
 import { firstUsersQuery } from '../../web/calls/first-users.js';
 import { listUsersMethod } from '../../web/calls/json-methods.js';
 import { pageSize } from '../../web/list/page-loader.js';
 import { startTestApp } from '../support/app.js';
+import { browserMissing } from './browser.js';
+import { useSite } from './site.js';
 
 it('the server names the script and the call that the page needs first, so that the browser requests them early', async () => {
   await using app = await startTestApp();
@@ -22,4 +24,19 @@ it('the server names the script and the call that the page needs first, so that 
   const { users } = listUsersMethod.decode(new Uint8Array(await answer.arrayBuffer()));
   expect(users.map(({ email }) => email)).toEqual(['first@example.com']);
   expect(firstUsersQuery({ query: 'first', filter, orderBy, pageSize })).toBeUndefined();
+});
+
+describe.skipIf(browserMissing !== undefined)('a page with another list', () => {
+  const site = useSite();
+
+  it.each(['#query=first', '#filter=email != "x"', '#order_by=email'])(
+    'does not make the browser warn that the first call is unused: %s',
+    async (hash) => {
+      const { page, expectNoFaults } = await site.open(hash);
+      await page.getByText(/No matches|No users yet/).waitFor();
+      // Chromium warns three seconds after the page has loaded.
+      await page.waitForTimeout(4_000);
+      expectNoFaults();
+    },
+  );
 });

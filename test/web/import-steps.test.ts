@@ -100,6 +100,17 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     await button(page, 'Correct the rows').click();
     await cell(page, 'email in row 2').waitFor();
     expect(await all()).toEqual([]);
+
+    // A cell keeps its line break.
+    const name = cell(page, 'first_name in row 1');
+    expect(await name.inputValue()).toBe('A\nB');
+    await name.press('Control+End');
+    await page.keyboard.type('C');
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      button(page, 'Download rejected rows').click(),
+    ]);
+    expect(await readFile(await download.path(), 'utf8')).toContain(',"A\nBC",nope\n');
     expectNoFaults();
   });
 
@@ -228,6 +239,27 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     expectNoFaults();
   });
 
+  it('asks before another address or a step back discards it, also before it was sent', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await choose(page, 'first_name,email\nA,a@example.com\nB,nope\n');
+    const question = dialog(page).getByText('Discard this import?');
+    for (const next of ['Check', 'Import 1 user']) {
+      await button(page, next).waitFor();
+      await page.evaluate(() => location.assign('#query=zoe'));
+      await question.waitFor();
+      await expectAccessible();
+      await button(page, 'Keep editing').click();
+      await question.waitFor({ state: 'detached' });
+      if (next === 'Check') await button(page, next).click();
+    }
+    await page.evaluate(() => location.assign('#query=zoe'));
+    await button(page, 'Discard').click();
+    await dialog(page).waitFor({ state: 'detached' });
+    expect(new URL(page.url()).hash).toBe('#query=zoe');
+    expect(await all()).toEqual([]);
+    expectNoFaults();
+  });
+
   describe('with corrections that were not sent', () => {
     const question = (page: Page): Locator => dialog(page).getByText('Discard your corrections?');
 
@@ -266,6 +298,10 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
       // The step back is blocked, so it never ends.
       void page.goBack().catch(() => {});
       await question(page).waitFor();
+      await button(page, 'Keep editing').click();
+      await page.evaluate(() => location.assign('#query=zoe'));
+      await question(page).waitFor();
+      expect(new URL(page.url()).hash).toBe('#dialog=import');
       expect(await cell(page, 'email in row 1').inputValue()).toBe('a@example.com');
       await button(page, 'Discard').click();
       await dialog(page).waitFor({ state: 'detached' });

@@ -179,6 +179,43 @@ describe.skipIf(browserMissing !== undefined)('many selected users', () => {
     expectNoFaults();
   });
 
+  it('are cleared by Escape in the head of the list, in the bar, and after a button has disappeared', async () => {
+    await create(2);
+    const { page, expectNoFaults } = await open();
+    const cleared = async () => {
+      await page.keyboard.press('Escape');
+      await bar(page).waitFor({ state: 'detached' });
+    };
+    await page.getByRole('checkbox', { name: 'Select all' }).check();
+    await cleared();
+    await box(page, 'U0 Test').check();
+    await bar(page).getByRole('button', { name: 'Delete…' }).focus();
+    await cleared();
+    await selectAll(page, 'U0 Test');
+    await cleared();
+    expectNoFaults();
+  });
+
+  it('are not left by a step back or another address without a question about the filled form', async () => {
+    await create(2);
+    const { page, expectAccessible, expectNoFaults } = await open();
+    await box(page, 'U0 Test').check();
+    await setTeam(page, 'sales');
+    const question = dialog(page).getByText('Discard this change?');
+    await page.evaluate(() => location.assign('#view=metrics'));
+    await question.waitFor();
+    await expectAccessible();
+    expect(new URL(page.url()).hash).toBe('');
+    await page.keyboard.press('Escape');
+    await question.waitFor({ state: 'detached' });
+    expect(await dialog(page).getByLabel('Value').inputValue()).toBe('sales');
+    await page.evaluate(() => location.assign('#query=u1'));
+    await button(page, 'Discard').click();
+    await dialog(page).waitFor({ state: 'detached' });
+    expect(new URL(page.url()).hash).toBe('#query=u1');
+    expectNoFaults();
+  });
+
   it('get no empty value by Enter in the name of the attribute', async () => {
     await create(3);
     const { page, expectAccessible, expectNoFaults } = await open();

@@ -94,7 +94,9 @@ describe.skipIf(browserMissing !== undefined)('metrics', () => {
   it('shows the indexes for lists, and how often they are used', async () => {
     const { page, expectNoFaults } = await open();
     const row = page.getByRole('row', { name: /users_last_name_id/ });
-    await expect.poll(() => row.textContent(), pollTimeout).toBe('Lists by last name users_last_name_idMissing––');
+    await expect
+      .poll(() => row.textContent(), pollTimeout)
+      .toBe('Lists by last name users_last_name_idNot needed yet––');
     await site.app.database.query('create index users_last_name_id on users (last_name, id)');
     await site.app.database.query('set enable_seqscan = off; select from users order by last_name, id limit 1');
     await expect

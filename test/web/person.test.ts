@@ -119,6 +119,61 @@ describe.skipIf(browserMissing !== undefined)('a person', () => {
     }
   });
 
+  it('has a title of at most three lines, however long the name is, and whole in a tooltip', async () => {
+    const name = 'Rhoshandiatellyneshiaunneveshenk '.repeat(7).trim();
+    const { id, displayName } = await create({ firstName: name, lastName: name });
+    const { page, expectAccessible, expectNoFaults } = await open(`#user=${id}`);
+    const title = panel(page).getByRole('heading', { name: displayName });
+    await title.waitFor();
+    expect(await title.getAttribute('title')).toBe(displayName);
+    expect((await title.boundingBox())?.height).toBeLessThan(90);
+    await expectAccessible();
+    expectNoFaults();
+  });
+
+  it('has a name whose letters no invisible character reverses, in the list and in the panel', async () => {
+    const { id } = await create({ firstName: 'A\u202eevil', lastName: '' });
+    const { page, expectNoFaults } = await open(`#user=${id}`);
+    await panel(page).getByRole('heading', { name: 'Aevil', exact: true }).waitFor();
+    expect(await row(page, id).locator('.cell-name a').textContent()).toBe('Aevil');
+    expectNoFaults();
+  });
+
+  it('asks about edits before another address replaces it, and keeps the address meanwhile', async () => {
+    const { id } = await create();
+    const { page, expectNoFaults } = await open();
+    await row(page, id).click();
+    await button(page, 'Edit').click();
+    await field(page, 'First name').fill('Augusta');
+    const { hash } = new URL(page.url());
+    // As a link, a bookmark and an edited address do.
+    const visit = (to: string) => page.evaluate((next) => location.assign(next), to);
+    const question = panel(page).getByText('Discard your changes?');
+    await visit('#query=zoe');
+    await question.waitFor();
+    expect(new URL(page.url()).hash).toBe(hash);
+    await visit('#view=metrics');
+    expect(new URL(page.url()).hash).toBe(hash);
+    await button(page, 'Keep editing').click();
+    expect(await field(page, 'First name').inputValue()).toBe('Augusta');
+
+    // The same user stays open.
+    await visit(`#query=ada&user=${id}`);
+    await expect.poll(() => new URL(page.url()).hash).toBe(`#query=ada&user=${id}`);
+    expect(await question.count()).toBe(0);
+    expect(await field(page, 'First name').inputValue()).toBe('Augusta');
+
+    await visit('#view=metrics');
+    await question.waitFor();
+    await button(page, 'Discard').click();
+    await page.getByRole('main', { name: 'Metrics' }).waitFor();
+    expect(await panel(page).count()).toBe(0);
+    expect(new URL(page.url()).hash).toBe('#view=metrics');
+    await page.goBack();
+    await panel(page).getByRole('heading', { name: 'Ada Lovelace' }).waitFor();
+    expectNoFaults();
+  });
+
   it('is closed while the page shows the metrics, and is open again after a step back', async () => {
     const { id } = await create();
     const { page, expectNoFaults } = await open();

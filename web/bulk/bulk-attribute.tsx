@@ -7,9 +7,11 @@ import { useAttributeTypes } from '../attributes/use-attribute-types.js';
 import { type BulkTarget, describeTarget, readTarget, targetOfIds, usersText } from '../calls/bulk-target.js';
 import type { Directory } from '../calls/directory.js';
 import { Dialog } from '../ui/dialog.js';
+import { DiscardQuestion, useDiscardQuestion } from '../ui/discard-question.js';
 import { showInvalid } from '../ui/show-invalid.js';
 import { StopButton } from '../ui/stop-button.js';
 import { closeToast, type FailedUser, PartlyUndone, showToast, undoToast } from '../ui/toasts.js';
+import { useUnsavedGuard } from '../ui/unsaved-guard.js';
 import {
   type AttributeRow,
   type AttributeType,
@@ -63,12 +65,8 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged, onT
   const { step, start, stop, isStopping } = useBulk();
   const triesRef = useRef<Tries>({ users: [], count: 0, unchanged: 0 });
   const bodyRef = useRef<HTMLDivElement>(null);
-  useLayoutEffect(() => {
-    bodyRef.current?.querySelector<HTMLElement>('[data-first]')?.focus();
-  }, [step.kind]);
-  useLayoutEffect(() => {
-    if (problem !== undefined) showInvalid(bodyRef.current);
-  }, [problem]);
+  const discard = useFormGuard(step, row, bodyRef, onClose);
+  useFocus(bodyRef, step, problem);
 
   async function run(users: BulkTarget, change: AttributeChange): Promise<void> {
     const all = triesRef.current;
@@ -90,6 +88,7 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged, onT
 
   const submit = () => {
     if (step.kind === 'running') return;
+    discard.cancel();
     const { change, problem: found } = readChange(row, removes, directory.caller.protectedAttributes);
     setProblem(found);
     if (change === undefined) return;
@@ -113,12 +112,13 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged, onT
     <Dialog
       title={`Change an attribute of ${users}`}
       onClose={step.kind === 'running' ? stop : onClose}
+      onEscape={discard.isAsked ? discard.keep : step.kind === 'running' ? stop : onClose}
       onSubmit={submit}
       footer={
         step.kind === 'running' ? (
           <StopButton isStopping={isStopping} onStop={stop} />
         ) : (
-          <FormButtons {...{ step, submitText, onClose }} onUndo={canUndo ? undoAll : undefined} />
+          <FormButtons {...{ step, submitText, discard, onClose }} onUndo={canUndo ? undoAll : undefined} />
         )
       }
     >
@@ -149,6 +149,30 @@ export function BulkAttributeDialog({ directory, target, onClose, onChanged, onT
   );
 }
 
+/** Moves the focus to the start of each step, and to a field with a problem. */
+function useFocus(bodyRef: RefObject<HTMLElement | null>, step: BulkStep, problem: ChangeProblem | undefined): void {
+  useLayoutEffect(() => {
+    bodyRef.current?.querySelector<HTMLElement>('[data-first]')?.focus();
+  }, [step.kind]);
+  useLayoutEffect(() => {
+    if (problem !== undefined) showInvalid(bodyRef.current);
+  }, [problem]);
+}
+
+/** Asks before a step back or another address closes the filled form. The buttons and Escape close it at once. */
+function useFormGuard(step: BulkStep, row: AttributeRow, bodyRef: RefObject<HTMLElement | null>, onClose: () => void) {
+  const discard = useDiscardQuestion(bodyRef);
+  const isFilled = step.kind === 'form' && (row.key !== '' || row.text !== '');
+  useUnsavedGuard(isFilled, {
+    onLeave: (open) =>
+      discard.ask(() => {
+        onClose();
+        open?.();
+      }),
+  });
+  return discard;
+}
+
 /** For how many users the change was not tried, as far as it is known. */
 function leftOf(step: BulkStep, { count, unchanged }: Tries, total: number | undefined): number {
   if (step.kind !== 'report' || step.report.isWhole || total === undefined) return 0;
@@ -163,12 +187,15 @@ function againText(step: BulkStep, left: number): string {
 interface FormButtonsProps {
   readonly step: BulkStep;
   readonly submitText: string;
+  readonly discard: ReturnType<typeof useDiscardQuestion>;
   /** Undefined if there is nothing to undo. */
   readonly onUndo: (() => void) | undefined;
   onClose(): void;
 }
 
-function FormButtons({ step, submitText, onUndo, onClose }: FormButtonsProps) {
+function FormButtons({ step, submitText, discard, onUndo, onClose }: FormButtonsProps) {
+  if (discard.isAsked)
+    return <DiscardQuestion text="Discard this change?" onKeep={discard.keep} onDiscard={discard.confirm} />;
   return (
     <>
       <button type="button" class="button" onClick={onClose}>

@@ -20,8 +20,8 @@ export function useBulk() {
 
   // Change no more users after the dialog is removed.
   useEffect(() => () => stopping?.abort(), [stopping]);
-  // A blocked step back does nothing, because the Stop button ends the action and then shows the report.
-  useUnsavedGuard(step.kind === 'running', () => {});
+  // A blocked step does nothing, because the Stop button ends the action and then shows the report.
+  useUnsavedGuard(step.kind === 'running', { onLeave() {} });
 
   return {
     step,

@@ -5,7 +5,7 @@ import type { AuthResponse } from './auth-response.js';
 import { CallError } from './call-error.js';
 import { type Caller, callerOf, type MethodName } from './caller.js';
 import { authorization, type CallOptions, sendUnary } from './connect.js';
-import { firstUsersQuery } from './first-users.js';
+import { firstUsersQuery, readPreloadedUsers } from './first-users.js';
 import { getCallerMethod, listUsersMethod } from './json-methods.js';
 import { loadForCall } from './load-part.js';
 import type { OtherCalls } from './other-calls.js';
@@ -49,6 +49,7 @@ export function createDirectory({ origin = location.origin, authResponse }: Dire
   let isFirstList = true;
   const queryOfFirst = (request: DeepPartial<ListUsersRequest>) => {
     const query = isFirstList ? firstUsersQuery(request) : undefined;
+    if (isFirstList && query === undefined) readPreloadedUsers();
     isFirstList = false;
     return query;
   };

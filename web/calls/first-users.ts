@@ -11,3 +11,18 @@ export function firstUsersQuery({ pageSize, orderBy, ...others }: DeepPartial<Li
   const isFirst = pageSize === message.pageSize && orderBy === message.orderBy && !Object.values(others).some(Boolean);
   return isFirst ? `?connect=v1&encoding=json&message=${encodeURIComponent(JSON.stringify(message))}` : undefined;
 }
+
+/**
+ * Reads the preloaded answer if the page shows another list, because the browser would warn that nobody has used it. It sends
+ * nothing, and waits until the answer is there.
+ */
+export function readPreloadedUsers(): void {
+  new PerformanceObserver((entries, observer) => {
+    for (const entry of entries.getEntriesByType('resource')) {
+      const isPreloaded = entry instanceof PerformanceResourceTiming && entry.initiatorType === 'link';
+      if (!isPreloaded || !entry.name.includes('/ListUsers?')) continue;
+      observer.disconnect();
+      fetch(entry.name).catch(() => {});
+    }
+  }).observe({ type: 'resource', buffered: true });
+}

@@ -1,4 +1,5 @@
 /** Says below "No matches" why the filter may match nobody, and offers the filter that was probably meant. */
+import type { ComponentChildren } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import type { Go } from '../address/route.js';
 import type { Directory } from '../calls/directory.js';
@@ -60,39 +61,57 @@ function Hint({ hint, go }: { hint: FilterHint; go: Go }) {
       </p>
     );
   }
-  const { problem, written, meant } = hint;
-  const suggestion = meant && (
-    <button type="button" class="text-button" onClick={() => go({ filter: meant.filter })}>
-      {problem === 'type' ? (
-        <code>{meant.text}</code>
-      ) : (
-        <>
-          “<bdi>{meant.text}</bdi>”
-        </>
-      )}
-    </button>
-  );
+  const { problem, meant } = hint;
+  const suggestion = (mark: string) =>
+    meant && (
+      <Ending mark={mark}>
+        <button type="button" class="text-button" onClick={() => go({ filter: meant.filter })}>
+          {problem === 'type' ? <code>{meant.text}</code> : <bdi>“{meant.text}”</bdi>}
+        </button>
+      </Ending>
+    );
   if (problem === 'attribute') {
     return (
       <p class="soft">
-        No user in the sample has the attribute “<bdi>{written}</bdi>”.
-        {suggestion && <> Did you mean {suggestion}?</>}
+        No user in the sample has the attribute “<bdi>{hint.written}</bdi>”.
+        {meant && <> Did you mean {suggestion('?')}</>}
       </p>
     );
   }
   if (problem === 'type') {
     return (
       <p class="soft">
-        The attribute “<bdi>{written}</bdi>” is {hint.type}.{suggestion && <> Did you mean {suggestion}?</>}
+        The attribute “<bdi>{hint.written}</bdi>” is {hint.type}.{meant && <> Did you mean {suggestion('?')}</>}
       </p>
     );
   }
-  const subject = problem === 'name' ? 'A filter by name' : 'The search in attributes';
-  const whole = problem === 'name' && meant === undefined ? ', and “is” compares the whole name' : '';
+  const { differences, isWhole, search } = hint;
   return (
     <p class="soft">
-      {subject} distinguishes accents{whole}
-      {suggestion && <>: try {suggestion}</>}.{problem === 'name' && ' The search by name or email does not.'}
+      {problem === 'name' ? 'A filter by name' : 'The search in attributes'} distinguishes {differences}
+      {isWhole && ', and “is” compares the whole name'}
+      {meant === undefined ? '.' : <>: try {suggestion('.')}</>}
+      {search && (
+        <>
+          {' '}
+          The search by name or email does not: search for{' '}
+          <Ending mark=".">
+            <button type="button" class="text-button" onClick={() => go(search)}>
+              <bdi>“{search.query}”</bdi>
+            </button>
+          </Ending>
+        </>
+      )}
     </p>
+  );
+}
+
+/** Keeps the mark at the end of a sentence on the line of the button before it. */
+function Ending({ mark, children }: { mark: string; children: ComponentChildren }) {
+  return (
+    <span class="ending">
+      {children}
+      {mark}
+    </span>
   );
 }

@@ -2,6 +2,7 @@
 import { filterFields } from '../../src/fields.js';
 import { quoted } from '../text/cel-tokens.js';
 import { relativeDayOf } from '../text/relative-days.js';
+import { spellings } from '../text/spellings.js';
 import { isPlainKey } from '../users/plain-key.js';
 
 /** One name of a field, or `attributes` and the keys of an attribute. */
@@ -80,16 +81,10 @@ export function isDateOperator(operator: Operator): boolean {
   return operator === 'before' || operator === 'since' || operator === 'within';
 }
 
-/**
- * The spellings that `contains` looks for, because the server compares texts exactly, except emails and ids: as typed, in
- * small letters, in capitals, and with a capital at the beginning of the text or of each word.
- */
+/** The spellings that `contains` looks for, because the server compares texts exactly, except emails and ids. */
 export function spellingsOf(path: FieldPath, text: string): string[] {
   if (columnKind(path) === 'email' || columnKind(path) === 'id') return [text];
-  const small = text.toLowerCase();
-  const capital = (word: string) => word.replace(/\p{L}/u, (letter) => letter.toUpperCase());
-  const words = small.replaceAll(/[^\s-]+/gu, capital);
-  return [...new Set([text, small, text.toUpperCase(), capital(small), words])];
+  return spellings(text, !isAttribute(path));
 }
 
 const both = (terms: readonly string[]) => `(${terms.join(' && ')})`;

@@ -1,24 +1,44 @@
 /**
  * Why a filter may match nobody, from a sample of users: an attribute that none of them has, or one whose values have another
- * type, or attributes that a text is not searched in, or a text in other accents.
+ * type, or attributes that a text is not searched in, or a text in another spelling.
  */
 import type { User } from '../../generated/users/v1/user.js';
 import { quoted, stringValue, type Token, tokensOf } from '../text/cel-tokens.js';
 import { foldText } from '../text/fold-text.js';
-import { similarKey } from '../users/attributes.js';
+import { closestKey } from '../users/closest-key.js';
 import type { JsonValue } from '../users/user-fields.js';
-import { type Chip, type FieldPath, isAttribute, writeChips, writePath } from './filter-chips.js';
+import {
+  type Chip,
+  type FieldPath,
+  isAttribute,
+  type Operator,
+  spellingsOf,
+  writeChips,
+  writePath,
+} from './filter-chips.js';
 import { readChips } from './read-chips.js';
 import { isTextSearch, roomBeside, searchedBy, searchIn, searchOfRest, unsearchedPaths } from './text-search.js';
 import { sampleOf } from './user-sample.js';
 
 export type FilterHint =
   | {
-      readonly problem: 'attribute' | 'accents' | 'name';
-      /** The unknown key, or the text; empty if no other spelling is known. */
+      readonly problem: 'attribute';
+      /** The unknown key. */
       readonly written: string;
-      /** The key or text that was probably meant, and the filter with it. */
+      /** The key that was probably meant, and the filter with it. */
       readonly meant?: { readonly text: string; readonly filter: string } | undefined;
+    }
+  | {
+      /** The text has another spelling in an attribute or in a name. */
+      readonly problem: 'accents' | 'name';
+      /** The differences that the filter sees, such as “accents”. */
+      readonly differences: string;
+      /** Whether the filter compares the whole text. */
+      readonly isWhole: boolean;
+      /** A spelling that somebody has, and the filter with it. */
+      readonly meant?: { readonly text: string; readonly filter: string } | undefined;
+      /** For a name: the search that finds all spellings, and the filter without the condition. */
+      readonly search?: { readonly query: string; readonly filter: string } | undefined;
     }
   | {
       readonly problem: 'type';
@@ -42,7 +62,7 @@ export function filterHints(filter: string, users: readonly User[]): readonly Fi
   const wrong = unknownAttribute(filter, users) ?? otherType(filter, users);
   if (wrong !== undefined) return [wrong];
   const unsearched = unsearchedAttributes(filter, users);
-  const accents = otherAccents(filter, users);
+  const accents = otherSpelling(filter, users);
   if (unsearched === undefined) return accents === undefined ? [] : [accents];
   // Accents are to blame only if everything was searched, or if somebody has the other spelling.
   return accents !== undefined && 'meant' in accents ? [unsearched, accents] : [unsearched];
@@ -186,47 +206,45 @@ function isObject(value: JsonValue | undefined): value is Record<string, JsonVal
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function closestKey(key: string, keys: readonly string[]): string | undefined {
-  const similar = similarKey(key, keys);
-  if (similar !== undefined) return similar;
-  // Two changes make most short words out of others.
-  const max = Math.min(2, Math.floor(key.length / 2));
-  const distances = keys.map((other) => ({ other, distance: distanceOf(key, other) }));
-  return distances.filter(({ distance }) => distance <= max).sort((a, b) => a.distance - b.distance)[0]?.other;
-}
-
-/** The number of letters to add, remove or replace. */
-function distanceOf(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, at) => at);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = (row[j - 1] ?? 0) + Number(a[i - 1] !== b[j - 1]);
-      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
-}
-
 const names = ['display_name', 'first_name', 'last_name'];
 const isName = ([name = '']: FieldPath) => names.includes(name);
 
-/** Unlike the search by name, a filter compares texts with their accents. */
-function otherAccents(filter: string, users: readonly User[]): FilterHint | undefined {
+const exactOperators: readonly Operator[] = ['is', 'startsWith', 'endsWith', 'containsExactly'];
+
+/** Unlike the search by name, a filter compares texts with their accents, and with all but the usual capitals. */
+function otherSpelling(filter: string, users: readonly User[]): FilterHint | undefined {
   const chips = readChips(filter) ?? [];
-  const problemOf = ({ path }: Chip) => (isName(path) ? 'name' : 'accents');
   const isSearch = ({ operator, path }: Chip) => operator === 'contains' && (isAttribute(path) || isName(path));
+  const hintOf = (at: number, { path, operator, values }: Chip) => ({
+    problem: isName(path) ? ('name' as const) : ('accents' as const),
+    isWhole: operator === 'is',
+    search:
+      isName(path) && values.length === 1
+        ? { query: String(values[0]), filter: writeChips(chips.toSpliced(at, 1)) }
+        : undefined,
+  });
   for (const [at, chip] of chips.entries()) {
     const written = String(chip.values[0] ?? '');
-    const text = isSearch(chip) ? spellingIn(textsOf(chip, users), written) : undefined;
+    const text = isSearch(chip)
+      ? spellingIn(textsOf(chip, users), written, spellingsOf(chip.path, written))
+      : undefined;
     if (text === undefined) continue;
     const room = roomBeside(writeChips(chips.toSpliced(at, 1)));
-    const meant = searchIn({ ...chip, values: [text] }, searchedBy(chip), room);
-    return { problem: problemOf(chip), written, meant: { text, filter: writeChips(chips.with(at, meant)) } };
+    const fixed = searchIn({ ...chip, values: [text] }, searchedBy(chip), room);
+    const meant = { text, filter: writeChips(chips.with(at, fixed)) };
+    return { ...hintOf(at, chip), differences: differenceOf(text, written), meant };
   }
-  const first = chips.find((chip) => isSearch(chip) || (isName(chip.path) && chip.operator === 'is'));
-  return first && { problem: problemOf(first), written: '' };
+  const at = chips.findIndex((chip) => isSearch(chip) || (isName(chip.path) && exactOperators.includes(chip.operator)));
+  const chip = chips[at];
+  if (chip === undefined) return undefined;
+  const differences = isSearch(chip) ? 'accents and unusual capitals' : 'capitals and accents';
+  return { ...hintOf(at, chip), differences };
+}
+
+function differenceOf(a: string, b: string): string {
+  if (a.toLowerCase() === b.toLowerCase()) return 'capitals';
+  const letters = (text: string) => text.toLowerCase().replaceAll(/[^\p{L}\p{M}\p{N}\s]/gu, '');
+  return letters(a) === letters(b) ? 'apostrophes' : 'accents';
 }
 
 function textsOf({ path, others = [] }: Chip, users: readonly User[]): string[] {
@@ -237,15 +255,16 @@ function textsOf({ path, others = [] }: Chip, users: readonly User[]): string[] 
 
 const pathId = (path: FieldPath) => JSON.stringify(path);
 
-/** The part of a text that differs from `written` only in accents. */
-function spellingIn(texts: readonly string[], written: string): string | undefined {
+/** The part of a text that the search by name would find, if the text has none of the spellings that were tried. */
+function spellingIn(texts: readonly string[], written: string, tried: readonly string[]): string | undefined {
   const folded = foldText(written);
   if (folded === '') return undefined;
-  for (const text of texts.filter((each) => foldText(each).includes(folded))) {
+  const isTried = (text: string) => tried.some((each) => text.includes(each));
+  for (const text of texts.filter((each) => foldText(each).includes(folded) && !isTried(each))) {
     for (let from = 0; from < text.length; from++) {
       for (let to = from + 1; to <= text.length; to++) {
         const part = text.slice(from, to);
-        if (foldText(part) === folded && part.toLowerCase() !== written.toLowerCase()) return part;
+        if (foldText(part) === folded) return part;
       }
     }
   }

@@ -4,6 +4,7 @@ import type { CallError } from '../calls/call-error.js';
 import { type Token, tokensOf } from '../text/cel-tokens.js';
 import { placeInFilter, relativeUnits, sentFilter } from '../text/relative-days.js';
 import { isSameName } from '../users/attributes.js';
+import { closestKey } from '../users/closest-key.js';
 import { type Chip, type FieldPath, isAttribute, writeChip, writePath } from './filter-chips.js';
 import type { FilterFieldInfo } from './filter-fields.js';
 
@@ -14,6 +15,8 @@ export interface Mistake {
 }
 
 const unknownName = 'must name one of the fields';
+/** Said of the name before a dot or a bracket. */
+const unknownOwner = 'must name a key of attributes';
 const placeForm = /;? ?\(?(?:the error is )?at character (\d+)\)?/;
 
 /** `sampled` are the fields of a sample of users, the most frequent attributes first. */
@@ -34,8 +37,13 @@ export function mistakeOf(
   }
   if (at !== undefined && description.startsWith(unknownName)) {
     const [name] = /^\w+/.exec(filter.slice(at)) ?? [''];
-    const meant = meantPath(name, sampled);
+    const isOperand = /(?:[=<>]|[[,]|\bin)\s*$/.test(filter.slice(0, at));
+    const meant = meantPath(name, sampled) ?? (isOperand ? undefined : closestPath(name, sampled));
     if (meant !== undefined) return { text: `“${name}” is not a field. Did you mean ${writePath(meant)}?`, at };
+  }
+  const [owner = ''] = description.startsWith(unknownOwner) ? (/\w+$/.exec(filter.slice(0, at)) ?? []) : [];
+  if (at !== undefined && closestKey(owner, ['attributes']) !== undefined) {
+    return { text: `“${owner}” is not a field. Did you mean attributes?`, at: at - owner.length };
   }
   const isDay = at !== undefined && relativeUnits.some((unit) => filter.startsWith(unit, at));
   if (isDay && description.startsWith('must compare create_time')) {
@@ -55,6 +63,34 @@ function meantPath(name: string, sampled: readonly FilterFieldInfo[]): FieldPath
     attributes.find((path) => path.at(-1) === name) ??
     attributes.find(isNamed)
   );
+}
+
+/** Other words for a field. */
+const fieldsByWord: Readonly<Record<string, string>> = {
+  name: 'display_name',
+  fullname: 'display_name',
+  givenname: 'first_name',
+  forename: 'first_name',
+  surname: 'last_name',
+  familyname: 'last_name',
+  mail: 'email',
+  emailaddress: 'email',
+  created: 'create_time',
+  createdat: 'create_time',
+  updated: 'update_time',
+  updatedat: 'update_time',
+};
+
+/** The field or attribute that a mistyped name or another word most likely means. */
+function closestPath(name: string, sampled: readonly FilterFieldInfo[]): FieldPath | undefined {
+  const word = name.toLowerCase().replaceAll('_', '');
+  const field = Object.hasOwn(fieldsByWord, word) ? fieldsByWord[word] : undefined;
+  if (field !== undefined) return [field];
+  const attributes = sampled.map(({ path }) => path).filter(isAttribute);
+  const paths = [...Object.keys(filterFields).map((each) => [each]), ['attributes'], ...attributes];
+  const nameOf = (path: FieldPath) => path.at(-1) ?? '';
+  const closest = closestKey(name, paths.map(nameOf));
+  return paths.find((path) => nameOf(path) === closest);
 }
 
 const instead: Readonly<Record<string, string>> = { '=': '==', '&': '&&', '|': '||', and: '&&', or: '||', not: '!' };

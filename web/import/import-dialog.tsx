@@ -42,17 +42,20 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
   const bodyRef = useRef<HTMLDivElement>(null);
   const mayCheck = directory.may('importUsers');
 
+  const discard = useDiscardQuestion(bodyRef);
   // Focus the start of the next step, because the button that led there was removed.
   useLayoutEffect(() => {
+    discard.cancel();
     bodyRef.current?.querySelector<HTMLElement>('[data-first]')?.focus();
   }, [step.kind]);
 
-  const discard = useDiscardQuestion(bodyRef);
   const question = step.kind === 'report' ? closingQuestion(step) : undefined;
   const isUnsaved = question !== undefined;
-  useUnsavedGuard(step.kind === 'running' || isUnsaved, () => {
-    // During the import, a blocked step back does nothing, because the Stop button ends it and then shows the report.
-    if (isUnsaved) discard.ask(onClose);
+  useUnsavedGuard(isUnsaved || !['choose', 'reading', 'report'].includes(step.kind), {
+    onLeave(open = onClose) {
+      // During the import, a blocked step does nothing, because the Stop button ends it and then shows the report.
+      if (step.kind !== 'running') discard.ask(open);
+    },
   });
   const saved = (change: Partial<ReportStep>) => {
     discard.cancel();
@@ -85,10 +88,10 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
           onClose={close}
           onDownloaded={() => saved({ isUnsaved: false, isRejectedSaved: true })}
         >
-          {discard.isAsked && step.kind === 'report' ? (
+          {discard.isAsked ? (
             <DiscardQuestion
-              text={question ?? ''}
-              {...(!step.isUnsaved && { keepText: 'Keep open', discardText: 'Close anyway' })}
+              text={question ?? 'Discard this import?'}
+              {...(step.kind === 'report' && !step.isUnsaved && { keepText: 'Keep open', discardText: 'Close anyway' })}
               onKeep={discard.keep}
               onDiscard={discard.confirm}
             />
@@ -192,6 +195,7 @@ interface ButtonsProps {
 
 function Buttons({ steps, isBlocked, mayCheck, onClose, onDownloaded, children }: ButtonsProps) {
   const { step } = steps;
+  if (children !== undefined && step.kind !== 'running' && step.kind !== 'report') return <>{children}</>;
   switch (step.kind) {
     case 'running':
       return <StopButton isStopping={steps.isStopping} onStop={steps.stop} />;

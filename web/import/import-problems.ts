@@ -53,8 +53,12 @@ export async function explainProblems(
   } catch {
     // The rows before the error are enough, and the import reports it.
   }
+  const takenRows = new Set(taken.map(({ row }) => row));
   for (const { row, cells } of taken) {
-    if ((rowsByEmail.get(emailOf(cells))?.size ?? 0) > 1) texts.set(row, 'Another row of this file has this email.');
+    const sameEmail = rowsByEmail.get(emailOf(cells)) ?? new Set<number>();
+    // If no row got the email, somebody in the directory has it, and the first row keeps the server's text.
+    const isOfDirectory = row === Math.min(...sameEmail) && [...sameEmail].every((each) => takenRows.has(each));
+    if (sameEmail.size > 1 && !isOfDirectory) texts.set(row, 'Another row of this file has this email.');
   }
   return texts;
 }

@@ -1,4 +1,5 @@
 /** The rejected rows of an import in a table, in which the user corrects them. */
+import type { TargetedEvent } from 'preact';
 import { useId } from 'preact/hooks';
 import type { RowProblem } from '../../src/user-files/columns.js';
 import { isColumnOf } from '../../src/user-files/header.js';
@@ -113,9 +114,11 @@ function Row({ rejectedRow: { row, line, cells, problem }, text, columns, onEdit
         if (field === undefined && index >= cells.length) return <td key={index} />;
         const isInvalid =
           field === undefined ? cell.trim() !== '' : isAt(problem.field, field) || isColumnOf({ field }, problem.field);
+        // An input of one line would lose the line breaks.
+        const Input = /[\r\n]/.test(cell) ? 'textarea' : 'input';
         return (
           <td key={index} data-label={name}>
-            <input
+            <Input
               class="input"
               aria-label={`${name} in row ${row}`}
               aria-invalid={isInvalid}
@@ -124,7 +127,9 @@ function Row({ rejectedRow: { row, line, cells, problem }, text, columns, onEdit
               defaultValue={cell}
               // The browser offers values of other rows.
               autocomplete="off"
-              onInput={(event) => onEdit(index, event.currentTarget.value)}
+              onInput={(event: TargetedEvent<HTMLInputElement | HTMLTextAreaElement>) =>
+                onEdit(index, event.currentTarget.value)
+              }
             />
           </td>
         );

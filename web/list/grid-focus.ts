@@ -70,7 +70,12 @@ export function useGridFocus(
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.defaultPrevented) return;
     const focused = rowAround(event.target);
-    if (focused === null || event.altKey) return;
+    if (event.altKey) return;
+    if (focused === null) {
+      // The head of the list.
+      if (event.key === 'Escape' && onSelectKey(event, active) !== undefined) event.preventDefault();
+      return;
+    }
     const target = onSelectKey(event, active) ?? rowAfterKey(event, active, rowsInView, list.rows);
     if (target !== undefined) focus(target);
     else if ((event.key === 'Enter' || event.key === ' ') && !event.metaKey) {

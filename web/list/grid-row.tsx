@@ -3,6 +3,7 @@ import type { ComponentChild } from 'preact';
 import { useMemo } from 'preact/hooks';
 import type { User } from '../../generated/users/v1/user.js';
 import { attributeKeyOf } from '../../src/fields.js';
+import { withoutOverrides } from '../text/bidi.js';
 import { Avatar } from '../ui/avatar.js';
 import type { Column } from './columns.js';
 import type { MatchedAttribute, MatchOf } from './matched-attribute.js';
@@ -163,7 +164,7 @@ interface CellProps {
 }
 
 function Cell({ column: { kind, id, textOf, wholeTextOf }, index, user, match, leaving }: CellProps) {
-  const text = textOf(user);
+  const text = withoutOverrides(textOf(user));
   if (kind === 'name') {
     return (
       <div role="gridcell" class={match === undefined ? 'cell-name' : 'cell-name with-match'} aria-colindex={index}>

@@ -64,6 +64,7 @@ export function OpenUser(props: OpenUserProps) {
       isLive={isLive}
       place={isInList ? placeOf(list, id, go) : undefined}
       leaveGuard={leaveGuard}
+      isOpenAt={(hash) => readRoute(hash).user === id}
       onClose={onClose}
       onSaved={(user, before) => {
         if (before !== undefined) return own.updated(user, before);

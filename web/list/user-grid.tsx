@@ -58,7 +58,7 @@ export function UserGrid(props: UserGridProps) {
   const { isSelected, canSelect, onSelect, onSelectAll, onSelectKey } = useRowSelection(list, selection);
   const { active, activate, focus, onFocus, onKeyDown } = useGridFocus(list, version, scroll, onOpen, onSelectKey);
   focusRef.current = focus;
-  useUnfocusedKeys(focus, onSelectAll);
+  useUnfocusedKeys(focus, onSelectAll, selection);
   useOpenRow(list.rowOf(openId), openId, activate, scroll.reveal);
   const columnIds = useColumnIds(settings, defaults, scroll.widthPx, isCards);
   const columns = useColumns(columnIds, shownColumns);

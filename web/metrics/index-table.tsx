@@ -8,12 +8,22 @@ const serves: Readonly<Record<string, string>> = {
   users_search: 'Searches',
 };
 
-function stateOf({ bytes, built }: ListIndexSample): string {
+/** As in src/store/list-indexes.ts. */
+const usersWithoutIndexMax = 20_000;
+
+function stateOf({ bytes, built }: ListIndexSample, isSmall: boolean): string {
   if (built !== undefined) return `Being built, ${formatPercent(Math.floor(built * 100) / 100)}`;
-  return bytes > 0 ? 'Exists' : 'Missing';
+  if (bytes > 0) return 'Exists';
+  return isSmall ? 'Not needed yet' : 'Missing';
 }
 
-export function IndexTable({ indexes }: { indexes: readonly ListIndexSample[] }) {
+export interface IndexTableProps {
+  readonly indexes: readonly ListIndexSample[];
+  readonly users: number | undefined;
+}
+
+export function IndexTable({ indexes, users }: IndexTableProps) {
+  const isSmall = users !== undefined && users <= usersWithoutIndexMax;
   return (
     <section class="card indexes" aria-labelledby="indexes-title">
       <h3 id="indexes-title">Indexes for lists</h3>
@@ -34,7 +44,7 @@ export function IndexTable({ indexes }: { indexes: readonly ListIndexSample[] })
               <th scope="row">
                 {serves[index.name]} <small>{index.name}</small>
               </th>
-              <td>{stateOf(index)}</td>
+              <td>{stateOf(index, isSmall)}</td>
               <td>{index.bytes > 0 ? formatBytes(index.bytes) : '–'}</td>
               <td>{index.bytes > 0 ? formatCount(index.scans) : '–'}</td>
             </tr>

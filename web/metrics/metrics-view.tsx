@@ -96,6 +96,12 @@ function formatNumber(value: number): string {
   return value >= 100 ? new Intl.NumberFormat().format(Math.round(value)) : plain.format(value);
 }
 
+const twoDigits = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 2 });
+
+function formatProcessors(value: number): string {
+  return value > 0 && value < 0.01 ? `< ${twoDigits.format(0.01)}` : twoDigits.format(value);
+}
+
 function formatSeconds(seconds: number): string {
   return seconds < 1 ? `${plain.format(seconds * 1000)} ms` : `${plain.format(seconds)} s`;
 }
@@ -106,7 +112,13 @@ function formatMebibytes(bytes: number): string {
   return `${plain.format(bytes / mebibyte)} MiB`;
 }
 
-export function MetricsView({ directory }: { directory: Directory }) {
+export interface MetricsViewProps {
+  readonly directory: Directory;
+  /** How many users the directory has; undefined if it is not known. */
+  readonly users: number | undefined;
+}
+
+export function MetricsView({ directory, users }: MetricsViewProps) {
   const { samples, problem } = useSamples(directory, '/metrics');
   const times = samples.map(({ atMs }) => atMs);
   const last = samples.at(-1);
@@ -200,7 +212,7 @@ export function MetricsView({ directory }: { directory: Directory }) {
               title="CPUs in use"
               hint="1 means one fully used core"
               lines={[line('', (s) => s.processors)]}
-              format={formatNumber}
+              format={formatProcessors}
             />
             <Chart
               {...chart}
@@ -211,7 +223,7 @@ export function MetricsView({ directory }: { directory: Directory }) {
               format={formatMebibytes}
             />
           </div>
-          {last.indexes.length > 0 && <IndexTable indexes={last.indexes} />}
+          {last.indexes.length > 0 && <IndexTable indexes={last.indexes} users={users} />}
           <MetricsTable samples={samples} />
         </>
       )}

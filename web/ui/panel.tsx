@@ -62,7 +62,7 @@ export function Panel(props: PanelProps) {
         <div class="body">
           <div class="panel-title">
             {sign}
-            <h2 id={titleId} tabIndex={-1} dir="auto">
+            <h2 id={titleId} tabIndex={-1} dir="auto" {...(typeof title === 'string' && { class: 'clamped', title })}>
               {title}
             </h2>
           </div>

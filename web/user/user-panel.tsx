@@ -9,6 +9,7 @@ import type { RefObject } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { User } from '../../generated/users/v1/user.js';
 import type { Directory } from '../calls/directory.js';
+import { withoutOverrides } from '../text/bidi.js';
 import { Avatar } from '../ui/avatar.js';
 import { DiscardQuestion, useDiscardQuestion } from '../ui/discard-question.js';
 import { Panel } from '../ui/panel.js';
@@ -43,6 +44,8 @@ export interface UserPanelProps {
   /** Undefined if the list does not contain the user. */
   readonly place?: Place | undefined;
   readonly leaveGuard: LeaveGuard;
+  /** Whether the panel stays open if the page opens this hash. */
+  isOpenAt(hash: string): boolean;
   onClose(): void;
   /** `before` is the version that was updated; undefined after a creation. */
   onSaved(user: User, before: User | undefined): void;
@@ -62,7 +65,12 @@ export function UserPanel(props: UserPanelProps) {
   const { isBusy, failure } = writes;
   const isDirty = form.isDirty && view.kind !== 'read' && !isGone;
 
-  useUnsavedGuard(isDirty, () => discard.ask(onClose));
+  useUnsavedGuard(isDirty, {
+    onLeave(open = onClose) {
+      if (!isBusy) discard.ask(open);
+    },
+    staysOpenAt: props.isOpenAt,
+  });
   useLeaveGuard(leaveGuard, isDirty, isBusy, discard.ask);
   useStepFocus(bodyRef, form.failedSaves, failure, view);
   useNoEdits(bodyRef, isBusy);
@@ -85,7 +93,7 @@ export function UserPanel(props: UserPanelProps) {
   usePanelKeys({ e: startEdit, j: place?.onNext, k: place?.onPrevious });
   useUserCommands({ user: base, onEdit: startEdit, onDelete: startDeletion });
 
-  const { displayName: name = '' } = (view.kind === 'delete' ? view.user : base) ?? {};
+  const name = withoutOverrides(((view.kind === 'delete' ? view.user : base) ?? { displayName: '' }).displayName);
   const canCreateAgain = isGone && form.isDirty && directory.may('createUser');
   return (
     <Panel

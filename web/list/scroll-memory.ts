@@ -12,17 +12,20 @@ export interface RememberedRow {
 }
 
 export function rememberRow({ query, filter, orderBy }: ListQuery, { row, abovePx, id }: RememberedRow): void {
-  const top = { row, abovePx, id, query, filter, orderBy };
+  store({ row, abovePx, id, query, filter, orderBy });
+}
+
+/** Call this before a read of the list that shows its beginning. */
+export function forgetRow(): void {
+  store(undefined);
+}
+
+function store(top: (RememberedRow & ListQuery) | undefined): void {
   try {
     history.replaceState({ ...history.state, top }, '');
   } catch {
     // Browsers limit how often a page may write. The next scroll writes again.
   }
-}
-
-/** Call this before a read of the list that shows its beginning. */
-export function forgetRow(): void {
-  history.replaceState({ ...history.state, top: undefined }, '');
 }
 
 /** Returns undefined if the entry belongs to another list or an older page, or if the list was at its beginning. */

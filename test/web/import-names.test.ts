@@ -108,7 +108,7 @@ describe.skipIf(browserMissing !== undefined)('names in an import on the page', 
     expect(await counts(page)).toEqual({
       'To create': '0',
       'To update': '202',
-      'Without a change': '1',
+      Unchanged: '1',
       'To reject': '1',
     });
     expect(await dialog(page).locator('.reasons tbody td').first().textContent()).toBe(
@@ -123,7 +123,7 @@ describe.skipIf(browserMissing !== undefined)('names in an import on the page', 
     await expectAccessible();
     await button(page, 'Import 202 users').click();
     await dialog(page).getByText('but one row was rejected').waitFor();
-    expect(await counts(page)).toEqual({ Created: '0', Updated: '202', Skipped: '1', Rejected: '1' });
+    expect(await counts(page)).toEqual({ Created: '0', Updated: '202', Unchanged: '1', Rejected: '1' });
     const users = await Array.fromAsync(site.app.client.exportAllUsers());
     expect(users.find(({ email }) => email === 'c@example.com')).toMatchObject({
       firstName: 'c',

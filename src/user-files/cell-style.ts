@@ -41,8 +41,8 @@ const commonTypes = ['boolean', 'number', ...bothMarks, ...bothOrders] as const;
 const digitsMax = 15;
 
 /**
- * Whether a value of the type certainly says the same as the cell. 1 and 0 are numbers. 12E4 may be a code, 600 123 456 a phone
- * number, and 007 loses its zeros, so they are texts.
+ * Whether a value of the type says the same as the cell, as far as the cell shows. 1 and 0 are numbers. 12E4 may be a code,
+ * 600 123 456 and 600.123.456 phone numbers, 2024.10.1 a version, and 007 loses its zeros, so they are texts.
  */
 function isOfType(cell: string, type: CellType): boolean {
   const text = cell.trim();
@@ -52,19 +52,21 @@ function isOfType(cell: string, type: CellType): boolean {
     case 'number':
     case 'commaNumber':
     case 'pointNumber':
-      if ((type === 'number' ? /[e .]/i : /[e ]/i).test(text)) return false;
+      if (/e/i.test(text) || (type === 'number' && text.includes('.'))) return false;
+      // Without decimals, only commas certainly separate groups.
+      if (!text.includes(type === 'commaNumber' ? ',' : '.') && !/^-?[\d,]+$/.test(text)) return false;
       return text.replaceAll(/\D/g, '').length <= digitsMax && readNumber(text, type) !== undefined;
     case 'dayFirstDate':
     case 'monthFirstDate':
-      return readDate(text, type) !== undefined;
+      return readDate(text, type) !== undefined && !/^\d{4}[^-]/.test(text);
     default:
       return false;
   }
 }
 
 /**
- * Whether numbers would lose zeros at their end, as the version 1.10 does. In a column of prices, which all have the same number
- * of decimals, such zeros say nothing.
+ * Whether numbers would lose zeros at their end, as the versions 1.10 and 2.0 do. In a column of prices, which all have two
+ * decimals, such zeros say nothing.
  */
 function createLostZeros(decimalMark: string) {
   const lengths = new Set<number>();
@@ -75,7 +77,7 @@ function createLostZeros(decimalMark: string) {
       lengths.add(decimals.length);
       hasZero ||= decimals.endsWith('0');
     },
-    result: () => hasZero && lengths.size > 1,
+    result: () => hasZero && !(lengths.size === 1 && lengths.has(2)),
   };
 }
 
@@ -84,9 +86,13 @@ export function createCellStyle() {
   let unclearNumber: string | undefined;
   const lostZeros = { commaNumber: createLostZeros(','), pointNumber: createLostZeros('.') };
   let common: readonly CellType[] | undefined;
+  /** A column in which all cells are NO may be one of countries. */
+  const booleans = new Set<unknown>();
   return {
     add(cell: string): void {
       if (cell !== '' && common?.length !== 0) common = (common ?? commonTypes).filter((type) => isOfType(cell, type));
+      if (/^\s*(?:true|yes)\s*$/i.test(cell)) booleans.add(true);
+      if (/^\s*(?:false|no)\s*$/i.test(cell)) booleans.add(false);
       if (!/^\s*-?\d/.test(cell)) return;
       const text = cell.trim();
       const isComma = commaForm.test(text);
@@ -110,7 +116,7 @@ export function createCellStyle() {
       const hasLostZeros = (hasComma || hasPoint) && lostZeros[mark].result();
       // If the numbers or the dates have two possible meanings, the user must choose.
       const possible: CellType[] = [
-        'boolean',
+        ...(booleans.size === 2 ? (['boolean'] as const) : []),
         ...(isMarkOpen || hasLostZeros ? [] : numbers),
         ...(isOrderOpen ? [] : dates),
       ];

@@ -183,6 +183,20 @@ it('a column for a new attribute gets the type of all its cells', () => {
   expect(typesOf('level', new Map([['level', 'null']]), ['yes', 'no'])).toEqual(['boolean']);
   expect(typesOf('department', known, ['3', '4'])).toEqual([undefined]);
   expect(typesOf('floor', known, ['yes', 'no'])).toEqual(['number']);
+  for (const key of [
+    'zip',
+    'Postcode',
+    'deskPhone',
+    'employee_id',
+    'employeeId',
+    'Start time',
+    'Employee no',
+    'tax-code',
+  ])
+    expect(typesOf(key, known, ['10115', '20095']), key).toEqual([undefined]);
+  for (const key of ['kids', 'notes', 'seats', 'timezone'])
+    expect(typesOf(key, known, ['10115', '20095']), key).toEqual(['number']);
+  expect(typesOf('full time', known, ['yes', 'no'])).toEqual(['boolean']);
 });
 
 it('a type that the user chose stays if the attribute gets another name', () => {

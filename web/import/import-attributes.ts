@@ -95,6 +95,19 @@ function otherTypeOf(known: KnownAttributes, key: string): CellKind | undefined 
   return type !== undefined && Object.hasOwn(otherTypes, type) ? (type as CellKind) : undefined;
 }
 
+/** Words in the names of attributes whose values have digits and are no numbers: a postcode may begin with 0, and 8.30 is a time. */
+const codeWords = new Set(
+  (
+    'zip zipcode postcode postal plz phone tel telephone telefon mobile fax iban account code version release time id ids ' +
+    'number nr no'
+  ).split(' '),
+);
+
+function isCode(key: string): boolean {
+  const words = key.replaceAll(/(?<=[a-z])(?=[A-Z])/g, ' ').toLowerCase();
+  return words.split(/[^\p{L}]+/u).some((word) => codeWords.has(word));
+}
+
 /**
  * The type that most other users have in the attribute, as the cells write it, or the type of all cells if the attribute is new.
  * Undefined if the user must choose what the cells mean.
@@ -102,7 +115,10 @@ function otherTypeOf(known: KnownAttributes, key: string): CellKind | undefined 
 function guessType({ field, style = unknownStyle }: Column, known: KnownAttributes): CellType | undefined {
   const key = attributeKeyOf(field);
   if (key === undefined) return undefined;
-  if ((known.get(key) ?? 'null') === 'null') return style.common;
+  if ((known.get(key) ?? 'null') === 'null') {
+    const isNumber = style.numbers.some((type) => type === style.common);
+    return isNumber && isCode(key) ? undefined : style.common;
+  }
   const kind = otherTypeOf(known, key);
   if (kind !== 'number' && kind !== 'date') return kind;
   const types = kind === 'number' ? style.numbers : style.dates;

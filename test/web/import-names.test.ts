@@ -146,6 +146,39 @@ describe.skipIf(browserMissing !== undefined)('names in an import on the page', 
     expect(await names()).toEqual(['New|']);
   });
 
+  it('that somebody changes during an update are kept, except in the rows that are being sent', async () => {
+    const emails = Array.from({ length: 120 }, (_, at) => `u${at}-${'long'.repeat(at < 60 ? 1 : 15)}@example.com`);
+    const { users } = await site.app.client.batchCreateUsers({
+      users: emails.map((email) => ({ firstName: 'Old', email })),
+    });
+    const { page, expectNoFaults } = await site.open('#dialog=import');
+    await choose(page, `E-Mail,attributes.city\n${emails.map((email) => `${email},Rome`).join('\n')}\n`);
+    await dialog(page).getByLabel('If an email is taken').selectOption('Update the user who has the email');
+    await button(page, 'Check').click();
+    await button(page, 'Import 120 users').waitFor();
+    let writes = 0;
+    const reads: number[] = [];
+    // The list may read users, too.
+    page.on('request', (request) => {
+      if (request.postData()?.includes('email in [')) reads.push(writes);
+    });
+    await page.route('**/ImportUsers', async (route) => {
+      writes++;
+      for (const user of writes === 1 ? users.slice(50) : []) {
+        await site.app.client.updateUser({ user: { id: user.id, firstName: 'New' }, updateMask: ['first_name'] });
+      }
+      await route.continue();
+    });
+    await button(page, 'Import 120 users').click();
+    await dialog(page).getByText('The import is complete.').waitFor();
+    const after = await Array.fromAsync(site.app.client.exportAllUsers());
+    expect(after.filter(({ firstName }) => firstName === 'New')).toHaveLength(70);
+    expect(after.filter(({ attributes }) => attributes?.city === 'Rome')).toHaveLength(120);
+    // One call reads the names of each group, right before its write.
+    expect(reads).toEqual(Array.from({ length: writes }, (_, at) => at));
+    expectNoFaults();
+  });
+
   it('of an update change only the name that a cell has', async () => {
     await site.app.client.createUser({ user: { firstName: 'Old', lastName: 'Name', email: 'a@example.com' } });
     const { page } = await site.open('#dialog=import');

@@ -190,7 +190,7 @@ export class BatchSender {
     const users = rows.map(({ user }) => user ?? {});
     return async () => {
       const { add, finish } = createImportMessages('update');
-      // Again for each try, because a user may have got another name meanwhile.
+      // Each try reads the names again, because the rows undo a change of a name after it was read.
       for (const user of await withFirstNames(directory, users)) add(user);
       const response = await directory.importUsers(finish());
       if (!response.committed) return new Map(response.errors.map(({ row, ...problem }) => [row, problem]));

@@ -64,7 +64,9 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
     steps.setStep((now) => (now.kind === 'report' && now.report === report ? { ...now, ...change } : now));
   };
 
-  const problem = step.kind === 'preview' ? validatePreview(step.preview, onTaken, mayCheck) : undefined;
+  // The page reads the first names that the rows lack.
+  const canKeepNames = mayCheck && directory.may('listUsers');
+  const problem = step.kind === 'preview' ? validatePreview(step.preview, onTaken, canKeepNames) : undefined;
   const close = step.kind === 'running' ? steps.stop : isUnsaved ? () => discard.ask(onClose) : onClose;
   return (
     <Dialog

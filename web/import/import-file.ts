@@ -221,11 +221,11 @@ export function withFullName(columns: readonly Column[], samples: readonly (read
 export function validatePreview(
   { columns, fault, rows }: FilePreview,
   onTaken: OnTaken,
-  mayUpdate: boolean,
+  canKeepNames: boolean,
 ): string | undefined {
   if (fault instanceof WrongEncoding) return describeFault(fault);
   return (
-    refuseColumns(columns, onTaken, mayUpdate) ?? (rows === 0 ? 'The file has no rows after its header.' : undefined)
+    refuseColumns(columns, onTaken, canKeepNames) ?? (rows === 0 ? 'The file has no rows after its header.' : undefined)
   );
 }
 

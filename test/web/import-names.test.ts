@@ -179,6 +179,26 @@ describe.skipIf(browserMissing !== undefined)('names in an import on the page', 
     expectNoFaults();
   });
 
+  it('that cannot be read leave their rows unsent, and the import can continue', async () => {
+    const emails = Array.from({ length: 60 }, (_, at) => `u${at}@example.com`);
+    await site.app.client.batchCreateUsers({ users: emails.map((email) => ({ firstName: 'Old', email })) });
+    const { page } = await site.open('#dialog=import');
+    await choose(page, `E-Mail,attributes.city\n${emails.map((email) => `${email},Rome`).join('\n')}\n`);
+    await dialog(page).getByLabel('If an email is taken').selectOption('Update the user who has the email');
+    await button(page, 'Check').click();
+    await button(page, 'Import 60 users').waitFor();
+    await page.route('**/ListUsers', (route) => route.abort('connectionreset'));
+    await button(page, 'Import 60 users').click();
+    await dialog(page).getByText('The server does not accept rows at the moment.').waitFor();
+    await button(page, 'Stop').click();
+    await dialog(page).getByText('60 rows are left.').waitFor();
+    expect(await dialog(page).getByText('may or may not be in the directory').count()).toBe(0);
+    await page.unroute('**/ListUsers');
+    await button(page, 'Continue').click();
+    await dialog(page).getByText('The import is complete.').waitFor();
+    expect(await counts(page)).toEqual({ Created: '0', Updated: '60', Skipped: '0', Rejected: '0' });
+  });
+
   it('of an update change only the name that a cell has', async () => {
     await site.app.client.createUser({ user: { firstName: 'Old', lastName: 'Name', email: 'a@example.com' } });
     const { page } = await site.open('#dialog=import');

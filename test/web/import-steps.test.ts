@@ -139,6 +139,8 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     await dialog(page).getByLabel('Attribute for Cost centre').fill('costCentre');
     await page.keyboard.press('Enter');
     expect(await field.inputValue()).toBe('attributes.costCentre');
+    const type = dialog(page).getByLabel('Type of Cost centre').locator('option:checked');
+    await expect.poll(() => type.textContent(), { timeout: 30_000 }).toBe('as number');
     await button(page, 'Check').click();
     await button(page, 'Import 1 user').click();
     await dialog(page).getByText('The import is complete.').waitFor();

@@ -111,7 +111,7 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
             onOther={() => steps.setStep({ kind: 'choose' })}
             onEncoding={(encoding) => void steps.choose(step.preview.file, encoding, step.preview.hasHeader)}
             onHeader={(hasHeader) => void steps.choose(step.preview.file, step.preview.encoding, hasHeader)}
-            onColumns={(columns) => steps.setStep({ kind: 'preview', preview: { ...step.preview, columns } })}
+            onColumns={(columns) => void steps.setColumns(step.preview, columns)}
             onTakenChange={setOnTaken}
           />
         ) : (

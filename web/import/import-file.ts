@@ -54,7 +54,7 @@ export interface FilePreview {
   readonly rows: number;
   /** The attributes of other users, the most frequent first. */
   readonly known: KnownAttributes;
-  /** Keys of the file's columns of which no user has a value. */
+  /** Keys of columns of which no user has a value. */
   readonly newKeys: ReadonlySet<string>;
   /** Why the file cannot be read to its end. */
   readonly fault: UnreadableFile | undefined;
@@ -185,6 +185,26 @@ function unknownKeys(columns: readonly Column[], known: KnownAttributes): string
   const meant = withKnownKeys(columns, known).map(({ field }) => attributeKeyOf(field) ?? '');
   const keys = [...columns.filter(isAttribute).map(keyForColumn), ...meant];
   return [...new Set(keys)].filter((key) => key !== '' && (known.get(key) ?? 'null') === 'null');
+}
+
+/** The columns whose key the user has just entered, so that it was not looked up yet. */
+export function columnsToLookUp({ columns, known, newKeys }: FilePreview, before: FilePreview): readonly Column[] {
+  const fields = new Set(before.columns.map(({ field }) => field));
+  return columns.filter(({ field }) => {
+    const key = attributeKeyOf(field);
+    return key !== undefined && !fields.has(field) && !newKeys.has(key) && (known.get(key) ?? 'null') === 'null';
+  });
+}
+
+/** Gives these columns their types, except those that the user has changed meanwhile. */
+export function withLookedUp(preview: FilePreview, asked: readonly Column[], found: RareAttributes): FilePreview {
+  const known = new Map([...preview.known, ...found.known]);
+  const newKeys = new Set([...preview.newKeys, ...found.newKeys]);
+  const columns = preview.columns.flatMap((column) => {
+    const isOpen = column.type === undefined && asked.includes(column);
+    return isOpen ? withTypes([column], known, newKeys) : [column];
+  });
+  return { ...preview, known, newKeys, columns };
 }
 
 /** If no column is the email, but the first cells of exactly one unknown column all look like emails, this column is. */

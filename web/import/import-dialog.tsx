@@ -30,12 +30,14 @@ import { corrected, type ImportStep, type ReportStep, useImport } from './use-im
 
 export interface ImportDialogProps {
   readonly directory: Directory;
+  /** Whether the dialog stays open if the page opens this hash. */
+  isOpenAt(hash: string): boolean;
   onClose(): void;
   /** Called after an import that wrote users, with the time at which the last new one was created. */
   onImported(newest: Date): void;
 }
 
-export function ImportDialog({ directory, onClose, onImported }: ImportDialogProps) {
+export function ImportDialog({ directory, isOpenAt, onClose, onImported }: ImportDialogProps) {
   const [onTaken, setOnTaken] = useState<OnTaken>('reject');
   const steps = useImport({ directory, onTaken, onImported });
   const { step } = steps;
@@ -56,6 +58,7 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
       // During the import, a blocked step does nothing, because the Stop button ends it and then shows the report.
       if (step.kind !== 'running') discard.ask(open);
     },
+    staysOpenAt: isOpenAt,
   });
   const saved = (change: Partial<ReportStep>) => {
     discard.cancel();

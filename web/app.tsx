@@ -112,6 +112,7 @@ function App({ directory }: { directory: Directory }) {
       {route.dialog === 'import' && caller.may('batchCreateUsers') && (
         <ImportDialog
           directory={directory}
+          isOpenAt={(hash) => readRoute(hash).dialog === 'import'}
           onClose={closeDialog}
           onImported={(importedUpTo) => list.refresh({ importedUpTo })}
         />

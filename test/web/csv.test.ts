@@ -174,8 +174,8 @@ describe('the rows of a file', () => {
 });
 
 it('names the columns of one field, and the missing columns', () => {
-  const refuse = (header: string[], onTaken: OnTaken = 'reject', mayUpdate = false) =>
-    refuseColumns(matchHeader(header), onTaken, mayUpdate);
+  const refuse = (header: string[], onTaken: OnTaken = 'reject', canKeepNames = false) =>
+    refuseColumns(matchHeader(header), onTaken, canKeepNames);
   expect(refuse(['firstName', ' email '])).toBeUndefined();
   expect(refuse(['first_name'])).toBe('Choose a column for Email.');
   expect(refuse(['email'])).toBe(
@@ -183,6 +183,7 @@ it('names the columns of one field, and the missing columns', () => {
   );
   expect(refuse(['email'], 'skip', true)).toContain('If the file only updates users, choose to update the user');
   expect(refuse(['email'], 'update', true)).toBeUndefined();
+  expect(refuse(['email'], 'update')).toBe(refuse(['email']));
   expect(refuse(['first_name'], 'update', true)).toBe('Choose a column for Email.');
   expect(refuse(['x'])).toContain('Choose a column for First name and for Email. If');
   expect(refuse(['email', 'E-Mail', 'first_name'])).toBe(

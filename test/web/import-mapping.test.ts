@@ -174,29 +174,22 @@ it('a column gets the type that other users have', () => {
 });
 
 it('a column for a new attribute gets the type of all its cells', () => {
+  const codes = ['zip', 'Postcode', 'deskPhone', 'employee_id', 'employeeId', 'Start time', 'Employee no', 'tax-code'];
+  const others = ['kids', 'notes', 'seats', 'timezone'];
   const typesOf = (key: string, attributes: KnownAttributes, cells: readonly string[]) => {
     const columns = matchHeader([`attributes.${key}`]).map((column) => ({ ...column, ...columnOf(undefined, cells) }));
-    return withTypes(columns, attributes).map(({ type }) => type);
+    return withTypes(columns, attributes, new Set(['level', 'full time', ...codes, ...others])).map(({ type }) => type);
   };
   expect(typesOf('level', known, ['3', '', '4'])).toEqual(['number']);
   expect(typesOf('level', known, ['3', '', 'n/a'])).toEqual([undefined]);
   expect(typesOf('level', new Map([['level', 'null']]), ['yes', 'no'])).toEqual(['boolean']);
   expect(typesOf('department', known, ['3', '4'])).toEqual([undefined]);
   expect(typesOf('floor', known, ['yes', 'no'])).toEqual(['number']);
-  for (const key of [
-    'zip',
-    'Postcode',
-    'deskPhone',
-    'employee_id',
-    'employeeId',
-    'Start time',
-    'Employee no',
-    'tax-code',
-  ])
-    expect(typesOf(key, known, ['10115', '20095']), key).toEqual([undefined]);
-  for (const key of ['kids', 'notes', 'seats', 'timezone'])
-    expect(typesOf(key, known, ['10115', '20095']), key).toEqual(['number']);
+  for (const key of codes) expect(typesOf(key, known, ['10115', '20095']), key).toEqual([undefined]);
+  for (const key of others) expect(typesOf(key, known, ['10115', '20095']), key).toEqual(['number']);
   expect(typesOf('full time', known, ['yes', 'no'])).toEqual(['boolean']);
+  // Nobody knows whether other users have it.
+  expect(typesOf('seat', known, ['10115', '10119'])).toEqual([undefined]);
 });
 
 it('a type that the user chose stays if the attribute gets another name', () => {
@@ -529,14 +522,40 @@ describe.skipIf(browserMissing !== undefined)('attributes in an import on the pa
   it('that cannot be read change nothing', async () => {
     const { page } = await open();
     await page.route('**/ListUsers*', (route) => route.abort());
-    await choose(page, 'first_name,email,Department\nAda,ada@example.com,Navy\n');
+    await choose(page, 'first_name,email,Department,Postcode\nAda,ada@example.com,Navy,10115\n');
     expect(await field(page, 'Department').inputValue()).toBe('');
     expect(await field(page, 'Department').locator('optgroup').count()).toBe(0);
-    await button(page, 'Add it as an attribute').click();
+    await button(page, 'Add them as attributes').click();
+    expect(await type(page, 'Postcode').locator('option:checked').textContent()).toBe('as text');
     await button(page, 'Check').click();
     await button(page, 'Import 1 user').click();
     await dialog(page).getByText('The import is complete.').waitFor();
-    expect(await attributesOf('ada@example.com')).toEqual({ Department: 'Navy' });
+    expect(await attributesOf('ada@example.com')).toEqual({ Department: 'Navy', Postcode: '10115' });
+  });
+
+  it('that few users have keep their type, also if the file has many columns', async () => {
+    const many = (name: string, count: number, attributes?: object) =>
+      site.app.client.importAllUsers(
+        Array.from({ length: count }, (_, at) => ({ firstName: 'S', email: `${name}${at}@example.com`, attributes })),
+      );
+    // The sample has the oldest and the newest users, and the first ones by email from some letters on.
+    await many('r', 120);
+    await many('s', 310, { site: 'Oslo' });
+    await many('t', 1, { postcode: '20095', key59: '30159' });
+    await many('u', 310, { site: 'Rome' });
+    await many('v', 310);
+    const keys = ['site', 'postcode', ...Array.from({ length: 60 }, (_, at) => `key${at}`)];
+    const header = keys.map((key) => `attributes.${key}`);
+    const { page, expectNoFaults } = await open();
+    await choose(page, `first_name,email,${header}\nT,t0@example.com,${keys.map(() => '10115')}\n`);
+    const typeNamed = (key: string) => type(page, `attributes.${key}`).locator('option:checked').textContent();
+    expect(await Promise.all(['site', 'postcode', 'key59', 'key58'].map(typeNamed))).toEqual([
+      'as text',
+      'as text',
+      'as text',
+      'as number',
+    ]);
+    expectNoFaults();
   });
 
   it.each(['en-GB', 'de-DE'])('are in a template, which can be imported as it is, in %s', async (locale) => {

@@ -192,6 +192,59 @@ describe.skipIf(browserMissing !== undefined)('names in an import on the page', 
     expect(await names()).toEqual(['New|']);
   });
 
+  it('that somebody changes during an update are kept, except in the rows that are being sent', async () => {
+    const emails = Array.from({ length: 120 }, (_, at) => `u${at}-${'long'.repeat(at < 60 ? 1 : 15)}@example.com`);
+    const { users } = await site.app.client.batchCreateUsers({
+      users: emails.map((email) => ({ firstName: 'Old', email })),
+    });
+    const { page, expectNoFaults } = await site.open('#dialog=import');
+    await choose(page, `E-Mail,attributes.city\n${emails.map((email) => `${email},Rome`).join('\n')}\n`);
+    await dialog(page).getByLabel('If an email is taken').selectOption('Update the user who has the email');
+    await button(page, 'Check').click();
+    await button(page, 'Import 120 users').waitFor();
+    let writes = 0;
+    const reads: number[] = [];
+    // The list may read users, too.
+    page.on('request', (request) => {
+      if (request.postData()?.includes('email in [')) reads.push(writes);
+    });
+    await page.route('**/ImportUsers', async (route) => {
+      writes++;
+      for (const user of writes === 1 ? users.slice(50) : []) {
+        await site.app.client.updateUser({ user: { id: user.id, firstName: 'New' }, updateMask: ['first_name'] });
+      }
+      await route.continue();
+    });
+    await button(page, 'Import 120 users').click();
+    await dialog(page).getByText('The import is complete.').waitFor();
+    const after = await Array.fromAsync(site.app.client.exportAllUsers());
+    expect(after.filter(({ firstName }) => firstName === 'New')).toHaveLength(70);
+    expect(after.filter(({ attributes }) => attributes?.city === 'Rome')).toHaveLength(120);
+    // One call reads the names of each group, right before its write.
+    expect(reads).toEqual(Array.from({ length: writes }, (_, at) => at));
+    expectNoFaults();
+  });
+
+  it('that cannot be read leave their rows unsent, and the import can continue', async () => {
+    const emails = Array.from({ length: 60 }, (_, at) => `u${at}@example.com`);
+    await site.app.client.batchCreateUsers({ users: emails.map((email) => ({ firstName: 'Old', email })) });
+    const { page } = await site.open('#dialog=import');
+    await choose(page, `E-Mail,attributes.city\n${emails.map((email) => `${email},Rome`).join('\n')}\n`);
+    await dialog(page).getByLabel('If an email is taken').selectOption('Update the user who has the email');
+    await button(page, 'Check').click();
+    await button(page, 'Import 60 users').waitFor();
+    await page.route('**/ListUsers', (route) => route.abort('connectionreset'));
+    await button(page, 'Import 60 users').click();
+    await dialog(page).getByText('The server does not accept rows at the moment.').waitFor();
+    await button(page, 'Stop').click();
+    await dialog(page).getByText('60 rows are left.').waitFor();
+    expect(await dialog(page).getByText('may or may not be in the directory').count()).toBe(0);
+    await page.unroute('**/ListUsers');
+    await button(page, 'Continue').click();
+    await dialog(page).getByText('The import is complete.').waitFor();
+    expect(await counts(page)).toEqual({ Created: '0', Updated: '60', Skipped: '0', Rejected: '0' });
+  });
+
   it('of an update change only the name that a cell has', async () => {
     await site.app.client.createUser({ user: { firstName: 'Old', lastName: 'Name', email: 'a@example.com' } });
     const { page } = await site.open('#dialog=import');

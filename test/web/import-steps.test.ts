@@ -139,6 +139,8 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     await dialog(page).getByLabel('Attribute for Cost centre').fill('costCentre');
     await page.keyboard.press('Enter');
     expect(await field.inputValue()).toBe('attributes.costCentre');
+    const type = dialog(page).getByLabel('Type of Cost centre').locator('option:checked');
+    await expect.poll(() => type.textContent(), { timeout: 30_000 }).toBe('as number');
     await button(page, 'Check').click();
     await button(page, 'Import 1 user').click();
     await dialog(page).getByText('The import is complete.').waitFor();
@@ -252,6 +254,11 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
       await question.waitFor({ state: 'detached' });
       if (next === 'Check') await button(page, next).click();
     }
+    // Nothing is lost at an address that keeps the dialog.
+    await page.evaluate(() => location.assign('#query=ada&dialog=import'));
+    await expect.poll(() => page.getByRole('searchbox').inputValue(), { timeout: 30_000 }).toBe('ada');
+    expect(await question.count()).toBe(0);
+    await button(page, 'Import 1 user').waitFor();
     await page.evaluate(() => location.assign('#query=zoe'));
     await button(page, 'Discard').click();
     await dialog(page).waitFor({ state: 'detached' });

@@ -38,7 +38,7 @@ it.each([
       encoding,
       hasHeader: true,
       known: Promise.resolve(new Map()),
-      readRare: async () => new Map(),
+      readRare: async () => ({ known: new Map(), newKeys: new Set() }),
       signal: new AbortController().signal,
     });
     await expect(read, encoding).rejects.toThrow(message);

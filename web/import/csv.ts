@@ -41,8 +41,11 @@ export function fieldText(field: string): string {
   return fieldNamed(field) === 'attributes' ? 'Attributes' : labelOf(field) || field;
 }
 
-/** Says why a file with these columns cannot be imported. Returns undefined if it can. An update keeps the first names. */
-export function refuseColumns(columns: readonly Column[], onTaken: OnTaken, mayUpdate: boolean): string | undefined {
+/**
+ * Says why a file with these columns cannot be imported. Returns undefined if it can. `canKeepNames` is true if the page can
+ * update users by a file without first names.
+ */
+export function refuseColumns(columns: readonly Column[], onTaken: OnTaken, canKeepNames: boolean): string | undefined {
   const duplicate = findDuplicate(columns);
   if (duplicate !== undefined) {
     const names = duplicate.indexes.map((index) => `“${columns[index]?.name}” (column ${index + 1})`);
@@ -53,12 +56,13 @@ export function refuseColumns(columns: readonly Column[], onTaken: OnTaken, mayU
   if (whole !== undefined && part !== undefined) {
     return `“${whole.name}” is both names, and “${part.name}” is the ${fieldText(part.field).toLowerCase()}. Ignore one of them.`;
   }
-  const missing = missingFields(columns).filter((field) => field === 'email' || onTaken !== 'update');
+  const isKept = onTaken === 'update' && canKeepNames;
+  const missing = missingFields(columns).filter((field) => field === 'email' || !isKept);
   if (missing.length === 0) return undefined;
   const choose = `Choose a column for ${missing.map(fieldText).join(' and for ')}.`;
   if (!missing.includes('first_name')) return choose;
   const advice = [choose, 'If one column has whole names, choose Full name for it.'];
-  if (mayUpdate) advice.push('If the file only updates users, choose to update the user who has the email.');
+  if (canKeepNames) advice.push('If the file only updates users, choose to update the user who has the email.');
   return advice.join(' ');
 }
 

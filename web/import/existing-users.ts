@@ -9,6 +9,8 @@ import { isEqual, type JsonValue } from '../users/user-fields.js';
 
 // A filter has at most 2048 characters.
 const filterMax = 1_800;
+/** A smaller group is written sooner after its names were read. */
+const namesReadMax = 50;
 const examplesMax = 3;
 /** More than are shown, because the server may reject some of their rows. */
 const examplesKeptMax = 30;
@@ -51,6 +53,16 @@ function* filterParts(emails: readonly string[]): Generator<readonly string[]> {
   if (part.length > 0) yield part;
 }
 
+/** Whether an update by the row must keep the first name that the user has. */
+export function lacksFirstName({ firstName = '', email = '' }: RowUser): boolean {
+  return firstName === '' && email !== '';
+}
+
+/** Whether one call can read the first names for these rows, right before they are written. */
+export function canReadNamesAtOnce(rows: readonly RowUser[]): boolean {
+  return rows.length <= namesReadMax && [...filterParts(rows.map(({ email = '' }) => email))].length <= 1;
+}
+
 /**
  * Adds the first names that the users have now to rows without one, because the contract requires a first name in each row. A
  * row with an unknown email stays as it is, and the server rejects it.
@@ -60,8 +72,7 @@ export async function withFirstNames(
   rows: readonly RowUser[],
   signal?: AbortSignal,
 ): Promise<readonly RowUser[]> {
-  const isLacking = ({ firstName = '', email = '' }: RowUser) => firstName === '' && email !== '';
-  const emails = rows.filter(isLacking).map(({ email = '' }) => email);
+  const emails = rows.filter(lacksFirstName).map(({ email = '' }) => email);
   if (emails.length === 0) return rows;
   const found = await readByEmail(directory, emails, signal);
   const names = new Map([...found].map(([key, { firstName }]) => [key, firstName]));
@@ -71,7 +82,7 @@ export async function withFirstNames(
     // A later row must not undo the name of an earlier one.
     if (firstName !== '') names.set(key, firstName);
     const name = names.get(key);
-    return isLacking(row) && name !== undefined ? { ...row, firstName: name } : row;
+    return lacksFirstName(row) && name !== undefined ? { ...row, firstName: name } : row;
   });
 }
 

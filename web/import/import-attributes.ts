@@ -18,6 +18,7 @@ import { type AttributeType, isSameName } from '../users/attributes.js';
 const timeoutMs = 3_000;
 const templateKeysMax = 10;
 const rareUsersMax = 300;
+const none: ReadonlySet<string> = new Set();
 /** Rarer attributes may be mistakes, or of no use to others. */
 const templateShareMin = 0.1;
 
@@ -37,31 +38,73 @@ export async function readKnownAttributes(directory: Directory, shareMin = 0): P
 
 // A filter has at most 2048 characters.
 const filterMax = 1_800;
+/** A file with hundreds of columns must not cause hundreds of calls. */
+const rareCallsMax = 10;
+
+export interface RareAttributes {
+  /** Those of the attributes that some users have. */
+  readonly known: KnownAttributes;
+  /** Those of which the server says that no user has a value. Keys that could not be looked up are in neither. */
+  readonly newKeys: ReadonlySet<string>;
+}
 
 /**
- * Those of the attributes that some users have, even if no sampled user has them. Otherwise an export of other users would
- * become text when it is imported. Empty if the call fails.
+ * Looks up which of the attributes some users have, even if no sampled user has them. Otherwise an import would change the
+ * types of their values. Never rejects.
  */
-export async function readRareAttributes(directory: Directory, keys: readonly string[]): Promise<KnownAttributes> {
+export async function readRareAttributes(directory: Directory, keys: readonly string[]): Promise<RareAttributes> {
+  const known = new Map<string, AttributeType>();
+  const newKeys = new Set<string>();
+  if (!directory.may('listUsers')) return { known, newKeys };
+  const signal = AbortSignal.timeout(timeoutMs);
+  let open = keys.filter((key) => canBeFiltered(key) && !directory.caller.protectedAttributes.has(key));
+  try {
+    for (let calls = 0; open.length > 0 && calls < rareCallsMax; calls++) {
+      const { filter, asked } = filterFor(open);
+      const { users, nextPageToken } = await directory.listUsers({ filter, pageSize: rareUsersMax }, { signal });
+      const found = frequentAttributes(users);
+      const isWhole = nextPageToken === '';
+      for (const key of asked) {
+        const type = found.get(key);
+        if (type !== undefined) known.set(key, type);
+        if (isWhole && (type ?? 'null') === 'null') newKeys.add(key);
+      }
+      // If the frequent ones fill the page, the others are looked up without them.
+      open = open.filter((key) => !asked.has(key) || (!isWhole && !found.has(key)));
+    }
+  } catch {
+    // The page guesses no types for the other keys.
+  }
+  return { known, newKeys };
+}
+
+function hasKey(key: string): string {
+  return `has(${writePath(['attributes', key])})`;
+}
+
+function canBeFiltered(key: string): boolean {
+  return key.isWellFormed() && !key.includes('\0') && hasKey(key).length <= filterMax;
+}
+
+/** A filter for as many of the keys as it can have. */
+function filterFor(keys: readonly string[]): { readonly filter: string; readonly asked: ReadonlySet<string> } {
+  const asked = new Set<string>();
   let filter = '';
   for (const key of keys) {
-    const longer = `${filter}${filter === '' ? '' : ' || '}has(${writePath(['attributes', key])})`;
-    if (longer.length <= filterMax) filter = longer;
+    const longer = filter === '' ? hasKey(key) : `${filter} || ${hasKey(key)}`;
+    if (longer.length > filterMax) continue;
+    filter = longer;
+    asked.add(key);
   }
-  if (filter === '' || !directory.may('listUsers')) return new Map();
-  try {
-    const { users } = await directory.listUsers(
-      { filter, pageSize: rareUsersMax },
-      { signal: AbortSignal.timeout(timeoutMs) },
-    );
-    return new Map([...frequentAttributes(users)].filter(([key]) => keys.includes(key)));
-  } catch {
-    return new Map();
-  }
+  return { filter, asked };
 }
 
 /** Maps columns that match no field to the attributes with their name. Prefers the same spelling. */
-export function withKnownKeys(columns: readonly Column[], known: KnownAttributes): readonly Column[] {
+export function withKnownKeys(
+  columns: readonly Column[],
+  known: KnownAttributes,
+  newKeys: ReadonlySet<string> = none,
+): readonly Column[] {
   const keys = [...known.keys()];
   const taken = new Set(columns.map(({ field }) => field));
   const mapped = (column: Column, key: string | undefined): Column => {
@@ -69,7 +112,7 @@ export function withKnownKeys(columns: readonly Column[], known: KnownAttributes
     const field = attributePath(key);
     if (taken.has(field)) return column;
     taken.add(field);
-    return withField(column, field, known);
+    return withField(column, field, known, newKeys);
   };
   return columns
     .map((column) => mapped(column, known.has(column.name) ? column.name : undefined))
@@ -110,12 +153,16 @@ function isCode(key: string): boolean {
 
 /**
  * The type that most other users have in the attribute, as the cells write it, or the type of all cells if the attribute is new.
- * Undefined if the user must choose what the cells mean.
+ * Undefined if the user must choose what the cells mean, or if some users may have texts in the attribute.
  */
-function guessType({ field, style = unknownStyle }: Column, known: KnownAttributes): CellType | undefined {
+function guessType(
+  { field, style = unknownStyle }: Column,
+  known: KnownAttributes,
+  newKeys: ReadonlySet<string>,
+): CellType | undefined {
   const key = attributeKeyOf(field);
   if (key === undefined) return undefined;
-  if ((known.get(key) ?? 'null') === 'null') {
+  if (newKeys.has(key)) {
     const isNumber = style.numbers.some((type) => type === style.common);
     return isNumber && isCode(key) ? undefined : style.common;
   }
@@ -126,8 +173,12 @@ function guessType({ field, style = unknownStyle }: Column, known: KnownAttribut
 }
 
 /** Gives each column for one attribute the type that most other users have, or the type of its cells. */
-export function withTypes(columns: readonly Column[], known: KnownAttributes): readonly Column[] {
-  return columns.map((column) => withType(column, guessType(column, known)));
+export function withTypes(
+  columns: readonly Column[],
+  known: KnownAttributes,
+  newKeys: ReadonlySet<string> = none,
+): readonly Column[] {
+  return columns.map((column) => withType(column, guessType(column, known, newKeys)));
 }
 
 /** Undefined is the type of texts. */
@@ -138,11 +189,16 @@ export function withType(column: Column, type: CellType | undefined): Column {
 }
 
 /** Changes the field of a column. A type that the user chose stays if both fields are attributes. */
-export function withField(column: Column, field: string, known: KnownAttributes): Column {
-  const isChosen = attributeKeyOf(column.field) !== undefined && column.type !== guessType(column, known);
+export function withField(
+  column: Column,
+  field: string,
+  known: KnownAttributes,
+  newKeys: ReadonlySet<string> = none,
+): Column {
+  const isChosen = attributeKeyOf(column.field) !== undefined && column.type !== guessType(column, known, newKeys);
   const isKept = isChosen && attributeKeyOf(field) !== undefined;
   const changed = { ...column, field };
-  return withType(changed, isKept ? column.type : guessType(changed, known));
+  return withType(changed, isKept ? column.type : guessType(changed, known, newKeys));
 }
 
 /** Whether a value is a text although it should have this type. */

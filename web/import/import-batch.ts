@@ -142,13 +142,18 @@ export class BatchSender {
 
   /** Writes all users, or writes nothing and returns the problems of some rows by index. */
   async #write({ rows, requestId }: UnfinishedBatch, wasSent: boolean): Promise<Problems | undefined> {
-    const { onTaken, signal } = this.#options;
-    const send = onTaken === 'update' ? this.#updater(rows) : this.#creator(rows, requestId);
+    const { directory, onTaken, signal } = this.#options;
+    const isUpdate = onTaken === 'update';
+    const fileUsers = rows.map(({ user }) => user ?? {});
     let isRepeated = wasSent;
     for (let failures = 0, internalErrors = 0; ; failures++) {
       signal.throwIfAborted();
+      let isSent = false;
       try {
-        const problems = await send();
+        // Each try reads the names again, because the rows undo a change of a name after it was read.
+        const users = isUpdate ? await withFirstNames(directory, fileUsers, signal) : fileUsers;
+        isSent = true;
+        const problems = isUpdate ? await this.#update(users) : await this.#create(users, requestId);
         this.#set({ isWaiting: false, unclear: undefined });
         return problems;
       } catch (error) {
@@ -159,10 +164,10 @@ export class BatchSender {
         }
         if (isInternal(error)) internalErrors++;
         const canRetry = isUnclear(error) || hasReason(error, 'OVERLOADED');
-        if (isUnclear(error)) {
+        if (isSent && isUnclear(error)) {
           isRepeated = true;
           this.#set({ unclear: { from: rows[0]?.row ?? 0, to: rows.at(-1)?.row ?? 0 } });
-        } else if (!canRetry) this.#set({ unclear: undefined });
+        } else if (isSent && !canRetry) this.#set({ unclear: undefined });
         if (!canRetry || internalErrors >= internalErrorsMax) {
           const problems = problemsOf(error, onTaken);
           if (problems.size === 0) throw error;
@@ -176,32 +181,24 @@ export class BatchSender {
     }
   }
 
-  #creator(rows: readonly BatchRow[], requestId: string): () => Promise<undefined> {
-    const request = { users: rows.map(({ user }) => user ?? {}), requestId };
-    return async () => {
-      const { users } = await this.#options.directory.batchCreateUsers(request, { deadlineMs });
-      const { created, newest } = this.#state;
-      this.#set({ created: created + rows.length, newest: users.at(-1)?.createTime ?? newest });
-    };
+  async #create(users: readonly object[], requestId: string): Promise<undefined> {
+    const response = await this.#options.directory.batchCreateUsers({ users: [...users], requestId }, { deadlineMs });
+    const { created, newest } = this.#state;
+    this.#set({ created: created + users.length, newest: response.users.at(-1)?.createTime ?? newest });
   }
 
-  #updater(rows: readonly BatchRow[]): () => Promise<Problems | undefined> {
-    const { directory } = this.#options;
-    const users = rows.map(({ user }) => user ?? {});
-    return async () => {
-      const { add, finish } = createImportMessages('update');
-      // Again for each try, because a user may have got another name meanwhile.
-      for (const user of await withFirstNames(directory, users)) add(user);
-      const response = await directory.importUsers(finish());
-      if (!response.committed) return new Map(response.errors.map(({ row, ...problem }) => [row, problem]));
-      const { created, updated, skipped } = this.#state;
-      this.#set({
-        created: created + response.created,
-        updated: updated + response.updated,
-        skipped: skipped + response.skipped,
-      });
-      return undefined;
-    };
+  async #update(users: readonly object[]): Promise<Problems | undefined> {
+    const { add, finish } = createImportMessages('update');
+    for (const user of users) add(user);
+    const response = await this.#options.directory.importUsers(finish());
+    if (!response.committed) return new Map(response.errors.map(({ row, ...problem }) => [row, problem]));
+    const { created, updated, skipped } = this.#state;
+    this.#set({
+      created: created + response.created,
+      updated: updated + response.updated,
+      skipped: skipped + response.skipped,
+    });
+    return undefined;
   }
 }
 

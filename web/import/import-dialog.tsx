@@ -30,12 +30,14 @@ import { corrected, type ImportStep, type ReportStep, useImport } from './use-im
 
 export interface ImportDialogProps {
   readonly directory: Directory;
+  /** Whether the dialog stays open if the page opens this hash. */
+  isOpenAt(hash: string): boolean;
   onClose(): void;
   /** Called after an import that wrote users, with the time at which the last new one was created. */
   onImported(newest: Date): void;
 }
 
-export function ImportDialog({ directory, onClose, onImported }: ImportDialogProps) {
+export function ImportDialog({ directory, isOpenAt, onClose, onImported }: ImportDialogProps) {
   const [onTaken, setOnTaken] = useState<OnTaken>('reject');
   const steps = useImport({ directory, onTaken, onImported });
   const { step } = steps;
@@ -56,6 +58,7 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
       // During the import, a blocked step does nothing, because the Stop button ends it and then shows the report.
       if (step.kind !== 'running') discard.ask(open);
     },
+    staysOpenAt: isOpenAt,
   });
   const saved = (change: Partial<ReportStep>) => {
     discard.cancel();
@@ -64,7 +67,9 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
     steps.setStep((now) => (now.kind === 'report' && now.report === report ? { ...now, ...change } : now));
   };
 
-  const problem = step.kind === 'preview' ? validatePreview(step.preview, onTaken, mayCheck) : undefined;
+  // The page reads the first names that the rows lack.
+  const canKeepNames = mayCheck && directory.may('listUsers');
+  const problem = step.kind === 'preview' ? validatePreview(step.preview, onTaken, canKeepNames) : undefined;
   const close = step.kind === 'running' ? steps.stop : isUnsaved ? () => discard.ask(onClose) : onClose;
   return (
     <Dialog
@@ -109,7 +114,7 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
             onOther={() => steps.setStep({ kind: 'choose' })}
             onEncoding={(encoding) => void steps.choose(step.preview.file, encoding, step.preview.hasHeader)}
             onHeader={(hasHeader) => void steps.choose(step.preview.file, step.preview.encoding, hasHeader)}
-            onColumns={(columns) => steps.setStep({ kind: 'preview', preview: { ...step.preview, columns } })}
+            onColumns={(columns) => void steps.setColumns(step.preview, columns)}
             onTakenChange={setOnTaken}
           />
         ) : (

@@ -9,7 +9,7 @@ import { type Column, looksLikeEmail, matchHeader, unnamedColumns } from '../../
 import type { KnownAttributes } from '../attributes/use-attribute-types.js';
 import { readText, refuseColumns } from './csv.js';
 import { labelOfEncoding } from './encodings.js';
-import { withField, withKnownKeys, withTypes } from './import-attributes.js';
+import { type RareAttributes, withField, withKnownKeys, withTypes } from './import-attributes.js';
 import type { OnTaken } from './import-messages.js';
 
 // Enough to recognize what a column contains.
@@ -54,6 +54,8 @@ export interface FilePreview {
   readonly rows: number;
   /** The attributes of other users, the most frequent first. */
   readonly known: KnownAttributes;
+  /** Keys of columns of which no user has a value. */
+  readonly newKeys: ReadonlySet<string>;
   /** Why the file cannot be read to its end. */
   readonly fault: UnreadableFile | undefined;
 }
@@ -64,8 +66,8 @@ export interface PreviewOptions {
   readonly hasHeader: boolean;
   /** Never rejects. */
   readonly known: Promise<KnownAttributes>;
-  /** Reads the attributes with these keys that some users have. */
-  readRare(keys: readonly string[]): Promise<KnownAttributes>;
+  /** Looks up the attributes with these keys. Never rejects. */
+  readRare(keys: readonly string[]): Promise<RareAttributes>;
   readonly signal: AbortSignal;
 }
 
@@ -93,10 +95,12 @@ export async function readPreview(
   const hasEmailFirst = firstLine.some(looksLikeEmail);
   const matched = hasHeader ? withFullName(matchHeader(firstLine), samples) : unnamedColumns(firstLine);
   const sampled = await reading;
-  const known = new Map([...sampled, ...(await readRare(unknownKeys(matched, sampled)))]);
-  const columns = withTypes(withEmail(withKnownKeys(withStyles(matched, styles), known), samples), known);
+  const rare = await readRare(unknownKeys(matched, sampled));
+  const [known, newKeys] = [new Map([...sampled, ...rare.known]), rare.newKeys];
+  const mapped = withEmail(withKnownKeys(withStyles(matched, styles), known, newKeys), samples);
+  const columns = withTypes(mapped, known, newKeys);
   const choices = { encoding, hasHeader, hasEmailFirst };
-  return { file, delimiter, ...choices, encodingFound, guessedText, columns, samples, rows, known, fault };
+  return { file, delimiter, ...choices, encodingFound, guessedText, columns, samples, rows, known, newKeys, fault };
 }
 
 /** Reads the whole file, or what comes before its fault. */
@@ -174,12 +178,33 @@ function refuseZeros(file: File, sample: Uint8Array): void {
   if (zero > 0) throw new NotCsv(file);
 }
 
-/** The keys of attributes that columns may mean, except those that are known. */
+/** The keys of attributes that columns may mean, except those with a known type. */
 function unknownKeys(columns: readonly Column[], known: KnownAttributes): string[] {
   const isAttribute = ({ field, isIgnored }: Column) =>
     !isIgnored && (field === '' || attributeKeyOf(field) !== undefined);
-  const keys = columns.filter(isAttribute).map(keyForColumn);
-  return [...new Set(keys)].filter((key) => key !== '' && !known.has(key));
+  const meant = withKnownKeys(columns, known).map(({ field }) => attributeKeyOf(field) ?? '');
+  const keys = [...columns.filter(isAttribute).map(keyForColumn), ...meant];
+  return [...new Set(keys)].filter((key) => key !== '' && (known.get(key) ?? 'null') === 'null');
+}
+
+/** The columns whose key the user has just entered, so that it was not looked up yet. */
+export function columnsToLookUp({ columns, known, newKeys }: FilePreview, before: FilePreview): readonly Column[] {
+  const fields = new Set(before.columns.map(({ field }) => field));
+  return columns.filter(({ field }) => {
+    const key = attributeKeyOf(field);
+    return key !== undefined && !fields.has(field) && !newKeys.has(key) && (known.get(key) ?? 'null') === 'null';
+  });
+}
+
+/** Gives these columns their types, except those that the user has changed meanwhile. */
+export function withLookedUp(preview: FilePreview, asked: readonly Column[], found: RareAttributes): FilePreview {
+  const known = new Map([...preview.known, ...found.known]);
+  const newKeys = new Set([...preview.newKeys, ...found.newKeys]);
+  const columns = preview.columns.flatMap((column) => {
+    const isOpen = column.type === undefined && asked.includes(column);
+    return isOpen ? withTypes([column], known, newKeys) : [column];
+  });
+  return { ...preview, known, newKeys, columns };
 }
 
 /** If no column is the email, but the first cells of exactly one unknown column all look like emails, this column is. */
@@ -216,11 +241,11 @@ export function withFullName(columns: readonly Column[], samples: readonly (read
 export function validatePreview(
   { columns, fault, rows }: FilePreview,
   onTaken: OnTaken,
-  mayUpdate: boolean,
+  canKeepNames: boolean,
 ): string | undefined {
   if (fault instanceof WrongEncoding) return describeFault(fault);
   return (
-    refuseColumns(columns, onTaken, mayUpdate) ?? (rows === 0 ? 'The file has no rows after its header.' : undefined)
+    refuseColumns(columns, onTaken, canKeepNames) ?? (rows === 0 ? 'The file has no rows after its header.' : undefined)
   );
 }
 
@@ -236,14 +261,18 @@ export function keyForColumn({ name, isUnnamed }: Column): string {
 }
 
 /** Imports the columns that match no field as attributes, except those without a name or with one that is taken. */
-export function withAttributes(columns: readonly Column[], known: KnownAttributes): readonly Column[] {
-  const matched = withKnownKeys(columns, known);
+export function withAttributes(
+  columns: readonly Column[],
+  known: KnownAttributes,
+  newKeys: ReadonlySet<string> = new Set(),
+): readonly Column[] {
+  const matched = withKnownKeys(columns, known, newKeys);
   const taken = new Set(matched.map(({ field }) => field));
   return matched.map((column) => {
     const key = keyForColumn(column);
     const field = attributePath(key);
     if (column.field !== '' || column.isIgnored || key === '' || taken.has(field)) return column;
     taken.add(field);
-    return withField(column, field, known);
+    return withField(column, field, known, newKeys);
   });
 }

@@ -79,9 +79,7 @@ export function ImportPreview(props: ImportPreviewProps) {
         <p class="notice danger">{fault.message} Only the rows before that line can be imported.</p>
       )}
       {/* The cells of a person are no names of attributes. */}
-      {hasHeader && hasEmailFirst ? null : (
-        <AddAttributes columns={preview.columns} known={preview.known} onColumns={onColumns} />
-      )}
+      {hasHeader && hasEmailFirst ? null : <AddAttributes preview={preview} onColumns={onColumns} />}
       <ColumnTable preview={preview} onColumns={onColumns} />
       <p class="hint">
         Valid rows are written even if others are rejected. Users that were written stay, even if you stop the import.
@@ -112,11 +110,11 @@ function FirstLine({ preview, onHeader }: Pick<ImportPreviewProps, 'preview' | '
   );
 }
 
-type AddAttributesProps = Pick<FilePreview, 'columns' | 'known'> & Pick<ImportPreviewProps, 'onColumns'>;
+type AddAttributesProps = Pick<ImportPreviewProps, 'preview' | 'onColumns'>;
 
 /** The user can import all columns that match no field as attributes at once, or ignore them again. */
-function AddAttributes({ columns, known, onColumns }: AddAttributesProps) {
-  const next = withAttributes(columns, known);
+function AddAttributes({ preview: { columns, known, newKeys }, onColumns }: AddAttributesProps) {
+  const next = withAttributes(columns, known, newKeys);
   const added = columns.filter((column, index) => column !== next[index]);
   if (added.length === 0) return null;
   const text = added.length === 1 ? '1 column matches no field' : `${added.length} columns match no field`;
@@ -131,7 +129,7 @@ function AddAttributes({ columns, known, onColumns }: AddAttributesProps) {
 }
 
 function ColumnTable({
-  preview: { columns, samples, known },
+  preview: { columns, samples, known, newKeys },
   onColumns,
 }: Pick<ImportPreviewProps, 'preview' | 'onColumns'>) {
   return (
@@ -157,6 +155,7 @@ function ColumnTable({
                   column={column}
                   cells={samples.map((cells) => cells[index] ?? '')}
                   known={known}
+                  newKeys={newKeys}
                   onColumn={(changed) => onColumns(columns.with(index, changed))}
                 />
               )}
@@ -178,17 +177,18 @@ interface ColumnSelectProps {
   /** The first cells of the column. */
   readonly cells: readonly string[];
   readonly known: KnownAttributes;
+  readonly newKeys: ReadonlySet<string>;
   onColumn(column: Column): void;
 }
 
-function ColumnSelect({ column, cells, known, onColumn }: ColumnSelectProps) {
+function ColumnSelect({ column, cells, known, newKeys, onColumn }: ColumnSelectProps) {
   const [isRenaming, setRenaming] = useState(false);
   const selectRef = useRef<HTMLSelectElement>(null);
   const noteId = useId();
   const key = keyForColumn(column);
   const chosenKey = attributeKeyOf(column.field);
   const isFullName = column.field === fullNameColumn;
-  const onChange = (field: string) => onColumn(withField(column, field, known));
+  const onChange = (field: string) => onColumn(withField(column, field, known, newKeys));
   if (isRenaming) {
     const onDone = (isByKey: boolean) => {
       setRenaming(false);

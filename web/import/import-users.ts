@@ -10,6 +10,7 @@ import type { Directory } from '../calls/directory.js';
 import { formatLine } from '../text/csv-line.js';
 import { createBlobWriter } from '../ui/download.js';
 import { createRejectedCsv, fileRowsOf, readText } from './csv.js';
+import { canReadNamesAtOnce, lacksFirstName } from './existing-users.js';
 import { type BatchRow, BatchSender, type BatchState, initialState, type UnfinishedBatch } from './import-batch.js';
 import type { OnTaken } from './import-messages.js';
 import { explainEmpty, explainProblems } from './import-problems.js';
@@ -130,7 +131,7 @@ async function importFrom(
   const rows = rowsAfter(lastRead, readRows(decoded.text, source));
   const problem = await problemOf(signal, async () => {
     if (before?.unsent !== undefined) await sender.resume(before.unsent.batch);
-    await sendAll(rows, (batch) => {
+    await sendAll(rows, onTaken, (batch) => {
       lastRead = batch.at(-1)?.row ?? lastRead;
       return sender.send(batch);
     });
@@ -184,7 +185,7 @@ export async function retryRejected(
       yield isNamed ? { ...draft, row, user: { ...draft.user, firstName: firstName.trim() } } : { ...draft, row };
     }
   }
-  const problem = await problemOf(signal, () => sendAll(rows(), (batch) => sender.send(batch)));
+  const problem = await problemOf(signal, () => sendAll(rows(), onTaken, (batch) => sender.send(batch)));
   const stillRejected = [...open.values()];
   return {
     ...report,
@@ -292,21 +293,29 @@ export async function problemOf(signal: AbortSignal, run: () => Promise<void>): 
 /** Sends the rows in batches. `send` returns whether the server accepted all rows. */
 async function sendAll(
   rows: AsyncIterable<BatchRow>,
+  onTaken: OnTaken,
   send: (batch: readonly BatchRow[]) => Promise<boolean>,
 ): Promise<void> {
   let rowsMax = batchRowsMax;
   let batch: BatchRow[] = [];
   let length = 0;
+  let nameless: object[] = [];
   const flush = async () => {
     if (batch.length === 0) return;
     const isAccepted = await send(batch);
     rowsMax = isAccepted ? Math.min(batchRowsMax, rowsMax * 2) : Math.max(batchRowsMin, rowsMax / 2);
     batch = [];
     length = 0;
+    nameless = [];
   };
   let unreadable: UnreadableFile | undefined;
   try {
     for await (const row of rows) {
+      const { user } = row;
+      if (onTaken === 'update' && user !== undefined && lacksFirstName(user)) {
+        if (!canReadNamesAtOnce([...nameless, user])) await flush();
+        nameless.push(user);
+      }
       batch.push(row);
       for (const cell of row.original) length += cell.length;
       if (batch.length >= rowsMax || length >= batchLengthMax) await flush();

@@ -1,12 +1,13 @@
 /** The steps of an import, and the functions that lead from one to the next. */
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { attributeKeyOf } from '../../src/fields.js';
 import { WrongEncoding } from '../../src/user-files/file-text.js';
 import type { Directory } from '../calls/directory.js';
 import { readKnownAttributes, readRareAttributes } from './import-attributes.js';
 import { type BatchState, initialState } from './import-batch.js';
 import { type CheckReport, checkImport } from './import-check.js';
 import type { ChooseProblem } from './import-chooser.js';
-import { describeFault, type FilePreview, readPreview } from './import-file.js';
+import { columnsToLookUp, describeFault, type FilePreview, readPreview, withLookedUp } from './import-file.js';
 import type { OnTaken } from './import-messages.js';
 import { continueImport, type ImportFile, type ImportReport, importUsers, retryRejected } from './import-users.js';
 import type { Corrections } from './rejected-rows.js';
@@ -82,6 +83,21 @@ export function useImport({ directory, onTaken, onImported }: ImportOptions) {
     if (!signal.aborted) setStep(next);
   }
 
+  async function setColumns(before: FilePreview, columns: FilePreview['columns']): Promise<void> {
+    const preview = { ...before, columns };
+    setStep({ kind: 'preview', preview });
+    const asked = columnsToLookUp(preview, before);
+    if (asked.length === 0) return;
+    const found = await readRareAttributes(
+      directory,
+      asked.map(({ field }) => attributeKeyOf(field) ?? ''),
+    );
+    setStep((now) => {
+      const isSame = now.kind === 'preview' && now.preview.file === preview.file;
+      return isSame ? { kind: 'preview', preview: withLookedUp(now.preview, asked, found) } : now;
+    });
+  }
+
   async function check(preview: FilePreview): Promise<void> {
     const signal = startReading();
     setStep({ kind: 'checking', preview, rows: 0, share: 0 });
@@ -108,6 +124,7 @@ export function useImport({ directory, onTaken, onImported }: ImportOptions) {
     step,
     setStep,
     choose,
+    setColumns,
     check,
     stopCheck(preview: FilePreview) {
       readingRef.current?.abort();

@@ -4,10 +4,13 @@ import { type ListQuery, selectsAll } from '../address/list-query.js';
 import { callErrorOf, isAborted } from '../calls/call-error.js';
 import type { Directory } from '../calls/directory.js';
 
+/** Users in view are checked first, then those in the selection. */
+export type Place = 'inView' | 'selected' | 'other';
+
 export interface MatchCheck {
   check(id: string): void;
-  /** Checks together with other changes, after a moment. Returns false if too many users wait for their checks. */
-  checkSoon(id: string): boolean;
+  /** Checks together with other changes, after a moment. Returns false if too many other users wait for their checks. */
+  checkSoon(id: string, place: Place): boolean;
   /** The user was deleted. */
   forget(id: string): void;
   /** Forgets the checks of the previous query. */
@@ -30,14 +33,18 @@ function idsMax(filter: string): number {
 }
 const soonMs = 1_000;
 /** Takes 10 seconds to check. During an import of many users, the page checks only some of them. */
-const queueMax = 200;
+const othersMax = 200;
 
 export function createMatchCheck({ directory, queryNow, onMatch, onNoMatch }: MatchCheckOptions): MatchCheck {
   /** The time of each change. */
-  const queue = new Map<string, number>();
+  const queues: Record<Place, Map<string, number>> = { inView: new Map(), selected: new Map(), other: new Map() };
+  const inOrder = [queues.inView, queues.selected, queues.other];
   const sent = new Set<Map<string, number>>();
   let timer: ReturnType<typeof setTimeout> | undefined;
   let controller = new AbortController();
+
+  const isQueued = (id: string) => inOrder.some((queue) => queue.has(id));
+  const unqueue = (id: string) => inOrder.some((queue) => queue.delete(id));
 
   async function read(asked: Map<string, number>): Promise<void> {
     const { signal } = controller;
@@ -54,7 +61,7 @@ export function createMatchCheck({ directory, queryNow, onMatch, onNoMatch }: Ma
         if (changedAt !== undefined) onMatch(user, changedAt);
       }
       // A queued user has changed again since the request.
-      for (const [id, changedAt] of asked) if (!queue.has(id)) onNoMatch(id, changedAt);
+      for (const [id, changedAt] of asked) if (!isQueued(id)) onNoMatch(id, changedAt);
     } catch (error) {
       // Without an answer the row stays, as after a change that the page did not receive.
       if (!isAborted(error)) callErrorOf(error);
@@ -65,33 +72,37 @@ export function createMatchCheck({ directory, queryNow, onMatch, onNoMatch }: Ma
 
   function readNext(): void {
     timer = undefined;
-    const next = [...queue].slice(0, idsMax(queryNow().filter));
-    for (const [id] of next) queue.delete(id);
-    if (queue.size > 0) timer = setTimeout(readNext, soonMs);
+    const next = inOrder.flatMap((queue) => [...queue]).slice(0, idsMax(queryNow().filter));
+    for (const [id] of next) unqueue(id);
+    if (inOrder.some(({ size }) => size > 0)) timer = setTimeout(readNext, soonMs);
     if (next.length > 0) void read(new Map(next));
   }
 
   return {
     check(id) {
       if (selectsAll(queryNow())) return;
-      queue.delete(id);
+      unqueue(id);
       void read(new Map([[id, performance.now()]]));
     },
-    checkSoon(id) {
+    checkSoon(id, place) {
       if (selectsAll(queryNow())) return true;
-      if (queue.size >= queueMax && !queue.has(id)) return false;
+      if (place === 'other' && queues.other.size >= othersMax && !isQueued(id)) return false;
+      // A queued user keeps its position, unless the new place is checked earlier.
+      const earlier = inOrder.slice(0, inOrder.indexOf(queues[place]));
+      const queue = earlier.find((each) => each.has(id)) ?? queues[place];
+      if (!queue.has(id)) unqueue(id);
       queue.set(id, performance.now());
       timer ??= setTimeout(readNext, soonMs);
       return true;
     },
     forget(id) {
-      queue.delete(id);
+      unqueue(id);
       for (const asked of sent) asked.delete(id);
     },
     cancel() {
       clearTimeout(timer);
       timer = undefined;
-      queue.clear();
+      for (const queue of inOrder) queue.clear();
       controller.abort();
       controller = new AbortController();
     },

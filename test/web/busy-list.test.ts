@@ -1,0 +1,143 @@
+/** Tests how a list with a filter follows many changes by others, with users in memory and slow responses. */
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { User, type UserChange } from '../../generated/users/v1/user.js';
+import { ListUsersResponse } from '../../generated/users/v1/user_service.js';
+import { changeTypes } from '../../web/calls/change-types.js';
+import type { Directory } from '../../web/calls/directory.js';
+import { UserList } from '../../web/list/user-list.js';
+import { createSelection } from '../../web/users/selection.js';
+
+const usersMany = 4_000;
+const rowsInView = 40;
+const idOf = (at: number) => `00000000-0000-4000-8000-${String(at).padStart(12, '0')}`;
+
+/** Answers as the server does, after `latencyMs`, with the users as they were when the call was sent. */
+class MemoryDirectory {
+  readonly users = new Map<string, User>();
+  latencyMs = 20;
+  checks = 0;
+  counts = 0;
+  checksNow = 0;
+  checksNowMax = 0;
+  readonly checkedAt: number[] = [];
+  #version = 0;
+
+  /** Creates the oldest user first. */
+  constructor(departments: readonly string[]) {
+    for (const [at, department] of departments.entries()) {
+      const time = new Date(1_700_000_000_000 + at * 1_000);
+      const id = idOf(at);
+      const times = { createTime: time, updateTime: time };
+      this.users.set(id, User.fromPartial({ id, email: `${at}@example.com`, attributes: { department }, ...times }));
+    }
+  }
+
+  readonly listUsers: Directory['listUsers'] = async (request, { signal } = {}) => {
+    const { filter = '', pageSize = 50, pageToken = '', includeTotalSize = false } = request;
+    const isCheck = filter.startsWith('id in [');
+    const ids = isCheck ? new Set(filter.match(/[0-9a-f-]{36}/g)) : undefined;
+    const department = /department == "(\w+)"/.exec(filter)?.[1];
+    const matches = [...this.users.values()]
+      .filter((user) => (ids?.has(user.id) ?? true) && user.attributes?.department === department)
+      .reverse();
+    if (includeTotalSize) this.counts++;
+    if (isCheck) this.#onCheck();
+    await new Promise((resolve) => setTimeout(resolve, this.latencyMs));
+    if (isCheck) this.checksNow--;
+    signal?.throwIfAborted();
+    const start = Number(pageToken);
+    return ListUsersResponse.fromPartial({
+      users: matches.slice(start, start + pageSize),
+      nextPageToken: start + pageSize < matches.length ? String(start + pageSize) : '',
+      ...(includeTotalSize && { totalSize: matches.length }),
+    });
+  };
+
+  #onCheck(): void {
+    this.checks++;
+    this.checksNow++;
+    this.checksNowMax = Math.max(this.checksNowMax, this.checksNow);
+    this.checkedAt.push(performance.now());
+  }
+
+  /** Changes a user, and returns what the feed reports. */
+  move(id: string, department: string): UserChange {
+    const before = this.users.get(id);
+    const user = User.fromPartial({
+      ...before,
+      attributes: { department },
+      updateTime: new Date(),
+      etag: String(++this.#version),
+    });
+    this.users.set(id, user);
+    return { type: changeTypes.updated, user } as UserChange;
+  }
+}
+
+const lists: UserList[] = [];
+
+/** The list of the users of Sales, newest first. */
+async function openSales(directory: MemoryDirectory): Promise<UserList> {
+  const query = { query: '', filter: 'attributes.department == "Sales"', orderBy: 'create_time desc' };
+  const list = new UserList(directory as unknown as Directory, query);
+  lists.push(list);
+  await vi.advanceTimersByTimeAsync(1_000);
+  list.show(0, Math.min(rowsInView, list.rows) - 1);
+  await vi.advanceTimersByTimeAsync(1_000);
+  return list;
+}
+
+/** Changes 100 users without rows in view each 100 ms, for a time. None of them match before. */
+async function stayBusy(list: UserList, directory: MemoryDirectory, ms: number): Promise<void> {
+  const support = [...directory.users.values()].filter(({ attributes }) => attributes?.department === 'Support');
+  for (let past = 0, next = 0; past < ms; past += 100) {
+    const ids = Array.from({ length: 100 }, () => support[next++ % support.length]?.id ?? '');
+    list.apply(ids.map((id) => directory.move(id, 'Support')));
+    await vi.advanceTimersByTimeAsync(100);
+  }
+}
+
+const isGone = (list: UserList, id: string) => list.rowOf(id) < 0 || list.leavingReason(id) !== undefined;
+
+describe('a list with a filter, while others change many users', () => {
+  beforeEach(() => {
+    vi.useFakeTimers();
+    vi.stubGlobal('requestAnimationFrame', (run: () => void) => Number(setTimeout(run, 16)));
+    vi.stubGlobal('cancelAnimationFrame', (timer: number) => clearTimeout(timer));
+  });
+  afterEach(() => {
+    for (const list of lists.splice(0)) list.close();
+    vi.unstubAllGlobals();
+    vi.useRealTimers();
+  });
+
+  const crowd = () => Array.from({ length: usersMany }, (_, at) => (at % 20 === 0 ? 'Sales' : 'Support'));
+
+  it('checks the rows in view first', async () => {
+    const directory = new MemoryDirectory(crowd());
+    const list = await openSales(directory);
+    await stayBusy(list, directory, 5_000);
+    const ids = Array.from({ length: 10 }, (_, row) => list.userAt(row)?.id ?? '');
+    list.apply(ids.map((id) => directory.move(id, 'Support')));
+    await stayBusy(list, directory, 5_000);
+    expect(ids.filter((id) => !isGone(list, id))).toEqual([]);
+  });
+
+  it('checks selected users that are not in view first', async () => {
+    const directory = new MemoryDirectory(crowd());
+    const list = await openSales(directory);
+    const selection = createSelection();
+    list.selection = selection;
+    const gone: string[] = [];
+    list.onNoMatch((id) => gone.push(id));
+    const [moved = '', stays = ''] = [60, 61].map((row) => list.userAt(row)?.id ?? '');
+    selection.toggleRange([moved, stays], true);
+    await stayBusy(list, directory, 5_000);
+    list.apply([directory.move(moved, 'Support'), directory.move(stays, 'Sales')]);
+    await stayBusy(list, directory, 5_000);
+    expect(selection.has(moved) && gone.includes(moved)).toBe(true);
+    expect(gone).not.toContain(stays);
+    expect(isGone(list, moved)).toBe(true);
+    expect(isGone(list, stays)).toBe(false);
+  });
+});

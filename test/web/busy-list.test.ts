@@ -140,4 +140,53 @@ describe('a list with a filter, while others change many users', () => {
     expect(isGone(list, moved)).toBe(true);
     expect(isGone(list, stays)).toBe(false);
   });
+
+  it('ignores a response that is older than the last change', async () => {
+    const directory = new MemoryDirectory(['Sales', 'Sales', 'Support']);
+    const list = await openSales(directory);
+    const id = idOf(2);
+    directory.latencyMs = 3_000;
+    list.apply([directory.move(id, 'Sales')]);
+    while (directory.checks === 0) await vi.advanceTimersByTimeAsync(100);
+    directory.latencyMs = 5;
+    list.apply([directory.move(id, 'Support')]);
+    const wasRow = [];
+    for (let past = 0; past < 10_000; past += 100) {
+      await vi.advanceTimersByTimeAsync(100);
+      wasRow.push(list.rowOf(id) >= 0);
+    }
+    expect(wasRow).not.toContain(true);
+    expect([list.rows, list.total]).toEqual([2, { kind: 'exact', count: 2 }]);
+  });
+
+  it('shows the result of an own change that a slower check of an earlier change contradicts', async () => {
+    const directory = new MemoryDirectory(['Sales', 'Sales', 'Sales']);
+    const list = await openSales(directory);
+    const id = idOf(2);
+    directory.latencyMs = 3_000;
+    list.apply([directory.move(id, 'Sales')]);
+    while (directory.checks === 0) await vi.advanceTimersByTimeAsync(100);
+    directory.latencyMs = 5;
+    const { user } = directory.move(id, 'Support');
+    list.put(user ?? User.create());
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(list.rowOf(id)).toBe(-1);
+    expect([list.rows, list.total]).toEqual([2, { kind: 'exact', count: 2 }]);
+  });
+
+  it.each([20, 4_000])(
+    'sends one check at a time, at most one a second, with responses after %i ms',
+    async (latencyMs) => {
+      const directory = new MemoryDirectory(crowd());
+      const list = await openSales(directory);
+      directory.latencyMs = latencyMs;
+      await stayBusy(list, directory, 25_000);
+      expect(directory.checksNowMax).toBe(1);
+      expect(directory.checks).toBeGreaterThan(25_000 / (2_000 + latencyMs) - 1);
+      const pauses = directory.checkedAt.map((at, index) => at - (directory.checkedAt[index - 1] ?? 0)).slice(1);
+      expect(Math.min(...pauses)).toBeGreaterThanOrEqual(1_000 + latencyMs);
+      // Otherwise all pages would send their checks at the same time.
+      expect(new Set(pauses.map(Math.round)).size).toBeGreaterThan(1);
+    },
+  );
 });

@@ -141,6 +141,20 @@ describe('a list with a filter, while others change many users', () => {
     expect(isGone(list, stays)).toBe(false);
   });
 
+  it('counts again at least every 40 seconds', async () => {
+    const directory = new MemoryDirectory(crowd());
+    const list = await openSales(directory);
+    await vi.advanceTimersByTimeAsync(30_000);
+    const { counts } = directory;
+    // Not in view, so only a count notices it.
+    list.apply([directory.move(list.userAt(60)?.id ?? '', 'Support')]);
+    await stayBusy(list, directory, 45_000);
+    expect(list.total).toEqual({ kind: 'exact', count: usersMany / 20 - 1 });
+    await stayBusy(list, directory, 80_000);
+    expect(directory.counts - counts).toBeGreaterThanOrEqual(3);
+    expect(directory.counts - counts).toBeLessThanOrEqual(7);
+  });
+
   it('ignores a response that is older than the last change', async () => {
     const directory = new MemoryDirectory(['Sales', 'Sales', 'Support']);
     const list = await openSales(directory);

@@ -155,6 +155,17 @@ describe('a list with a filter, while others change many users', () => {
     expect(directory.counts - counts).toBeLessThanOrEqual(7);
   });
 
+  it('counts as new matches only users that match', async () => {
+    const directory = new MemoryDirectory(crowd());
+    const list = await openSales(directory);
+    list.show(list.rows - rowsInView, list.rows - 1);
+    await vi.advanceTimersByTimeAsync(1_000);
+    list.apply([directory.move(idOf(usersMany - 1), 'Sales')]);
+    await stayBusy(list, directory, 25_000);
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect([list.arrivals.count, list.arrivals.isMany]).toEqual([1, false]);
+  });
+
   it('ignores a response that is older than the last change', async () => {
     const directory = new MemoryDirectory(['Sales', 'Sales', 'Support']);
     const list = await openSales(directory);

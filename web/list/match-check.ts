@@ -9,8 +9,8 @@ export type Place = 'inView' | 'selected' | 'other';
 
 export interface MatchCheck {
   check(id: string): void;
-  /** Checks together with other changes, after a moment. Returns false if too many other users wait for their checks. */
-  checkSoon(id: string, place: Place): boolean;
+  /** Checks together with other changes, after a moment. Ignores other users if too many wait for their checks. */
+  checkSoon(id: string, place: Place): void;
   /** The user was deleted. */
   forget(id: string): void;
   /** Forgets the checks of the previous query. */
@@ -103,8 +103,8 @@ export function createMatchCheck({ directory, queryNow, onMatch, onNoMatch }: Ma
       void read(new Map([[id, performance.now()]]));
     },
     checkSoon(id, place) {
-      if (selectsAll(queryNow())) return true;
-      if (place === 'other' && queues.other.size >= othersMax && !isKnown(id)) return false;
+      if (selectsAll(queryNow())) return;
+      if (place === 'other' && queues.other.size >= othersMax && !isKnown(id)) return;
       // A queued user keeps its position, unless the new place is checked earlier.
       const earlier = inOrder.slice(0, inOrder.indexOf(queues[place]));
       const queue = earlier.find((each) => each.has(id)) ?? queues[place];
@@ -113,7 +113,6 @@ export function createMatchCheck({ directory, queryNow, onMatch, onNoMatch }: Ma
       // The user has changed again since the request.
       batch?.delete(id);
       readSoon();
-      return true;
     },
     forget(id) {
       unqueue(id);

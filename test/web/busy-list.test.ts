@@ -166,6 +166,17 @@ describe('a list with a filter, while others change many users', () => {
     expect([list.arrivals.count, list.arrivals.isMany]).toEqual([1, false]);
   });
 
+  it('checks a row in view whose user changes while the list is read', async () => {
+    const directory = new MemoryDirectory(['Sales', 'Sales', 'Sales']);
+    const list = await openSales(directory);
+    list.request(list.query);
+    await vi.advanceTimersByTimeAsync(5);
+    list.apply([directory.move(idOf(1), 'Support')]);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(list.rowOf(idOf(1))).toBe(-1);
+    expect([list.rows, list.total]).toEqual([2, { kind: 'exact', count: 2 }]);
+  });
+
   it('ignores a response that is older than the last change', async () => {
     const directory = new MemoryDirectory(['Sales', 'Sales', 'Support']);
     const list = await openSales(directory);

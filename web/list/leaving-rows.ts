@@ -13,6 +13,8 @@ export interface LeavingRows {
   removeDeleted(ids: ReadonlySet<string>): void;
   /** Checks a user that others have changed if it is in view or in the selection. */
   checkChanged(id: string): void;
+  /** Checks a user that has changed while its row was read. The row may be in view soon. */
+  checkRead(id: string): void;
   /** Checks a user that this page has changed. It is shown again if it matches again, as after an undo. */
   checkOwn(id: string): void;
   /** Checks a user that this page has created, and that is not in the total yet. */
@@ -94,6 +96,7 @@ export function createLeavingRows(options: LeavingRowsOptions): LeavingRows {
       if (isInView) matches.checkSoon(id, 'inView');
       else if (isInSelection(id)) matches.checkSoon(id, 'selected');
     },
+    checkRead: (id) => matches.checkSoon(id, 'inView'),
     checkOwn(id) {
       expected.add(id);
       matches.check(id);

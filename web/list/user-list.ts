@@ -349,7 +349,7 @@ export class UserList {
     for (const { at, change } of this.#recentChanges) {
       if (at < sentAt || change.user === undefined) continue;
       if (change.type === changeTypes.deleted) gone.add(change.user.id);
-      else if (isStored(change.user)) this.#replaceOlder(change.user);
+      else if (isStored(change.user) && this.#replaceOlder(change.user)) this.#leaving.checkRead(change.user.id);
     }
     this.#pages.remove(gone);
   }

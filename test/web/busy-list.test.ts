@@ -141,6 +141,31 @@ describe('a list with a filter, while others change many users', () => {
     expect(isGone(list, stays)).toBe(false);
   });
 
+  it('does not count a selected user as new whose row is no longer in memory', async () => {
+    const salesMany = 6_000;
+    const directory = new MemoryDirectory(Array.from({ length: salesMany }, () => 'Sales'));
+    const list = await openSales(directory);
+    const id = list.userAt(60)?.id ?? '';
+    const selection = createSelection();
+    selection.toggle(id);
+    list.selection = selection;
+    for (let row = 0; row < salesMany - rowsInView; row += 150) {
+      list.show(row, row + rowsInView - 1);
+      await vi.advanceTimersByTimeAsync(100);
+    }
+    expect(list.rowOf(id)).toBe(-1);
+    const { checks } = directory;
+    list.apply([directory.move(id, 'Sales')]);
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(directory.checks).toBe(checks + 1);
+    expect([list.arrivals.count, list.total]).toEqual([0, { kind: 'exact', count: salesMany }]);
+    list.apply([directory.move(id, 'Support')]);
+    const isGone = new Promise<string>((resolve) => list.onNoMatch(resolve));
+    await vi.advanceTimersByTimeAsync(15_000);
+    expect(await isGone).toBe(id);
+    expect(list.total).toEqual({ kind: 'exact', count: salesMany - 1 });
+  });
+
   it('counts again at least every 40 seconds', async () => {
     const directory = new MemoryDirectory(crowd());
     const list = await openSales(directory);

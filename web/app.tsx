@@ -46,6 +46,9 @@ function App({ directory }: { directory: Directory }) {
   const go = useGuardedGo(goNow, leaveGuard);
   const { list, version, feedState, changeListeners } = useLiveList(directory, listQueryOf(route));
   const selection = useSelection(route, changeListeners, list);
+  useLayoutEffect(() => {
+    list.selection = selection;
+  }, [list, selection]);
   const shownColumns = useRef<readonly string[]>([]);
   const { query, filter, orderBy } = route;
   const wholeTarget = useMemo(() => targetOfAll({ query, filter, orderBy }), [query, filter, orderBy]);

@@ -11,8 +11,6 @@ export interface Arrivals {
   /** Whether the user is not new to this page: already counted, or created by the page itself. */
   isKnown(id: string): boolean;
   add(id: string, isChanged: boolean): void;
-  /** Some of the users that arrive are not added. */
-  addUncounted(): void;
   /** Returns whether the user was counted. */
   remove(id: string): boolean;
   /** The page has created this user itself. Returns whether the user was counted, because the feed was faster. */
@@ -43,9 +41,6 @@ export function createArrivals(): Arrivals {
       hasChanged ||= isChanged;
       if (ids.size >= countMax) isMany = true;
       else ids.add(id);
-    },
-    addUncounted() {
-      isMany = true;
     },
     remove: (id) => ids.delete(id),
     addOwn(id) {

@@ -176,7 +176,7 @@ function ArrivalsButton({ list, go }: Pick<ListViewProps, 'list' | 'go'>) {
   return (
     <button type="button" class="button arrivals" onClick={show}>
       Show {formatCount(count)}
-      {isMany && '+'} new {nouns[count === 1 && !isMany ? 0 : 1]}
+      {isMany && '+'} new {nouns[count === 1 ? 0 : 1]}
     </button>
   );
 }

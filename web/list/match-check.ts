@@ -4,10 +4,13 @@ import { type ListQuery, selectsAll } from '../address/list-query.js';
 import { callErrorOf, isAborted } from '../calls/call-error.js';
 import type { Directory } from '../calls/directory.js';
 
+/** Users in view are checked first, then those in the selection. */
+export type Place = 'inView' | 'selected' | 'other';
+
 export interface MatchCheck {
   check(id: string): void;
-  /** Checks together with other changes, after a moment. Returns false if too many users wait for their checks. */
-  checkSoon(id: string): boolean;
+  /** Checks together with other changes, after a moment. Ignores other users if too many wait for their checks. */
+  checkSoon(id: string, place: Place): void;
   /** The user was deleted. */
   forget(id: string): void;
   /** Forgets the checks of the previous query. */
@@ -28,22 +31,31 @@ function idsMax(filter: string): number {
   // With room for the rest of the condition, and for days that move, which are longer when they are sent.
   return Math.max(1, Math.min(20, Math.floor((1984 - filter.length) / idCharacters)));
 }
+/** Each page waits for another time, up to twice as long, so that not all pages send their checks at the same time. */
 const soonMs = 1_000;
-/** Takes 10 seconds to check. During an import of many users, the page checks only some of them. */
-const queueMax = 200;
+/** Takes 10 to 20 seconds to check. During an import of many users, the page checks only some of them. */
+const othersMax = 200;
 
 export function createMatchCheck({ directory, queryNow, onMatch, onNoMatch }: MatchCheckOptions): MatchCheck {
   /** The time of each change. */
-  const queue = new Map<string, number>();
+  const queues: Record<Place, Map<string, number>> = { inView: new Map(), selected: new Map(), other: new Map() };
+  const inOrder = [queues.inView, queues.selected, queues.other];
   const sent = new Set<Map<string, number>>();
+  /** The one in `sent` that comes from the queues. */
+  let batch: Map<string, number> | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let controller = new AbortController();
+
+  const isKnown = (id: string) => inOrder.some((queue) => queue.has(id)) || batch?.has(id) === true;
+  const unqueue = (id: string) => inOrder.some((queue) => queue.delete(id));
 
   async function read(asked: Map<string, number>): Promise<void> {
     const { signal } = controller;
     const { query, filter } = queryNow();
     const ofIds = `id in [${[...asked.keys()].map((id) => JSON.stringify(id)).join(', ')}]`;
     const both = filter === '' ? ofIds : `${ofIds} && (${filter}\n)`;
+    // The responses may arrive in another order.
+    for (const earlier of sent) for (const id of asked.keys()) earlier.delete(id);
     sent.add(asked);
     try {
       const { users } = await directory.listUsers({ query, filter: both, pageSize: asked.size }, { signal });
@@ -53,8 +65,7 @@ export function createMatchCheck({ directory, queryNow, onMatch, onNoMatch }: Ma
         asked.delete(user.id);
         if (changedAt !== undefined) onMatch(user, changedAt);
       }
-      // A queued user has changed again since the request.
-      for (const [id, changedAt] of asked) if (!queue.has(id)) onNoMatch(id, changedAt);
+      for (const [id, changedAt] of asked) onNoMatch(id, changedAt);
     } catch (error) {
       // Without an answer the row stays, as after a change that the page did not receive.
       if (!isAborted(error)) callErrorOf(error);
@@ -63,35 +74,55 @@ export function createMatchCheck({ directory, queryNow, onMatch, onNoMatch }: Ma
     }
   }
 
-  function readNext(): void {
+  function readSoon(): void {
+    if (batch !== undefined || inOrder.every(({ size }) => size === 0)) return;
+    timer ??= setTimeout(() => void readNext(), soonMs * (1 + Math.random()));
+  }
+
+  async function readNext(): Promise<void> {
     timer = undefined;
-    const next = [...queue].slice(0, idsMax(queryNow().filter));
-    for (const [id] of next) queue.delete(id);
-    if (queue.size > 0) timer = setTimeout(readNext, soonMs);
-    if (next.length > 0) void read(new Map(next));
+    const { signal } = controller;
+    const next = inOrder.flatMap((queue) => [...queue]).slice(0, idsMax(queryNow().filter));
+    if (next.length === 0) return;
+    for (const [id] of next) unqueue(id);
+    batch = new Map(next);
+    try {
+      await read(batch);
+    } finally {
+      if (!signal.aborted) {
+        batch = undefined;
+        readSoon();
+      }
+    }
   }
 
   return {
     check(id) {
       if (selectsAll(queryNow())) return;
-      queue.delete(id);
+      unqueue(id);
       void read(new Map([[id, performance.now()]]));
     },
-    checkSoon(id) {
-      if (selectsAll(queryNow())) return true;
-      if (queue.size >= queueMax && !queue.has(id)) return false;
+    checkSoon(id, place) {
+      if (selectsAll(queryNow())) return;
+      if (place === 'other' && queues.other.size >= othersMax && !isKnown(id)) return;
+      // A queued user keeps its position, unless the new place is checked earlier.
+      const earlier = inOrder.slice(0, inOrder.indexOf(queues[place]));
+      const queue = earlier.find((each) => each.has(id)) ?? queues[place];
+      if (!queue.has(id)) unqueue(id);
       queue.set(id, performance.now());
-      timer ??= setTimeout(readNext, soonMs);
-      return true;
+      // The user has changed again since the request.
+      batch?.delete(id);
+      readSoon();
     },
     forget(id) {
-      queue.delete(id);
+      unqueue(id);
       for (const asked of sent) asked.delete(id);
     },
     cancel() {
       clearTimeout(timer);
       timer = undefined;
-      queue.clear();
+      batch = undefined;
+      for (const queue of inOrder) queue.clear();
       controller.abort();
       controller = new AbortController();
     },

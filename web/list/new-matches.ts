@@ -35,7 +35,7 @@ export function createNewMatches(options: NewMatchesOptions): NewMatches {
 
   /** Only the server evaluates filters. */
   function check(id: string): void {
-    if (!matchesNow().checkSoon(id)) arrivals.addUncounted();
+    matchesNow().checkSoon(id, 'other');
     countSoon();
   }
 

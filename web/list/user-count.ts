@@ -20,7 +20,7 @@ export interface UserCount {
    */
   add(difference: number, changedAt?: number): void;
   count(): void;
-  /** Counts after the changes stop for a moment. */
+  /** Counts after the changes stop for a moment, or after a longer time if they do not stop. */
   countSoon(): void;
   close(): void;
 }
@@ -28,6 +28,8 @@ export interface UserCount {
 /** Users are counted again after this time without changes, but not more often than every `countEveryMs`. */
 const quietMs = 2_000;
 const countEveryMs = 10_000;
+/** While changes continue. Each page waits for another time, so that not all pages count at the same time. */
+const busyMs = () => 30_000 + 10_000 * Math.random();
 /** A count may or may not include a change within this time before or after it. */
 const uncertainMs = 1_500;
 
@@ -39,6 +41,8 @@ export function createUserCount(directory: Directory, queryNow: () => ListQuery,
   let countedFrom = 0;
   /** Changes during a request may be missing from its response. */
   let isUncertain = false;
+  /** When to count even if the changes have not stopped. */
+  let countBy: number | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   async function read(signal: AbortSignal): Promise<void> {
@@ -61,6 +65,7 @@ export function createUserCount(directory: Directory, queryNow: () => ListQuery,
   async function count(): Promise<void> {
     clearTimeout(timer);
     timer = undefined;
+    countBy = undefined;
     request?.abort();
     const controller = new AbortController();
     request = controller;
@@ -78,7 +83,9 @@ export function createUserCount(directory: Directory, queryNow: () => ListQuery,
     isUncertain = true;
     if (request !== undefined) return;
     clearTimeout(timer);
-    const waitMs = Math.max(quietMs, countedAt + countEveryMs - performance.now());
+    const now = performance.now();
+    countBy ??= now + busyMs();
+    const waitMs = Math.max(Math.min(quietMs, countBy - now), countedAt + countEveryMs - now);
     timer = setTimeout(() => void count(), waitMs);
   }
 

@@ -9,6 +9,7 @@ import { isSameQuery, type ListQuery, selectsAll } from '../address/list-query.j
 import { type CallError, callErrorOf, isAborted } from '../calls/call-error.js';
 import { changeTypes } from '../calls/change-types.js';
 import type { Directory } from '../calls/directory.js';
+import type { Selection } from '../users/selection.js';
 import { createArrivals } from './arrivals.js';
 import { createLeavingRows, type LeavingRows } from './leaving-rows.js';
 import { createNewMatches, isStored, type NewMatches } from './new-matches.js';
@@ -25,6 +26,8 @@ export class UserList {
   readonly #noMatchListeners = new Set<(id: string) => void>();
   readonly #leaving: LeavingRows;
   readonly #newMatches: NewMatches;
+  /** Changes of its users are followed even if they are not in view. */
+  selection: Selection | undefined;
 
   #query: ListQuery;
   #requestedQuery: ListQuery;
@@ -48,14 +51,12 @@ export class UserList {
     this.#query = query;
     this.#requestedQuery = query;
     this.#loader = this.#createLoader();
-    this.#count = createUserCount(
-      directory,
-      () => this.#query,
-      () => this.#changeSoon(),
-    );
+    const queryNow = () => this.#query;
+    const onChange = () => this.#changeSoon();
+    this.#count = createUserCount(directory, queryNow, onChange);
     const shared = {
       marks: this.#marks,
-      queryNow: () => this.#query,
+      queryNow,
       addToTotal: (...change: readonly [number, number?]) => this.#addToTotal(...change),
     };
     this.#leaving = createLeavingRows({
@@ -63,12 +64,13 @@ export class UserList {
       directory,
       pagesNow: () => this.#pages,
       usersInView: () => this.#loader.usersInView(),
+      selectionNow: () => this.selection,
       onArrival: (...change) => this.#newMatches.add(...change),
       onNoMatch: (id, changedAt) => {
         this.#newMatches.remove(id, changedAt);
         for (const listener of this.#noMatchListeners) listener(id);
       },
-      onChange: () => this.#changeSoon(),
+      onChange,
     });
     this.#newMatches = createNewMatches({
       ...shared,
@@ -347,7 +349,7 @@ export class UserList {
     for (const { at, change } of this.#recentChanges) {
       if (at < sentAt || change.user === undefined) continue;
       if (change.type === changeTypes.deleted) gone.add(change.user.id);
-      else if (isStored(change.user)) this.#replaceOlder(change.user);
+      else if (isStored(change.user) && this.#replaceOlder(change.user)) this.#leaving.checkRead(change.user.id);
     }
     this.#pages.remove(gone);
   }
@@ -368,8 +370,6 @@ export class UserList {
   }
 
   #applyNow(changes: readonly UserChange[]): void {
-    const isWhole = selectsAll(this.#query);
-    const inView = new Set(isWhole ? [] : this.#loader.usersInView().map(({ id }) => id));
     const gone = new Set<string>();
     for (const change of changes) {
       const { type, user } = change;
@@ -377,11 +377,11 @@ export class UserList {
       const isNew = this.#newMatches.follow(change);
       if (type === changeTypes.updated && isStored(user)) {
         this.#update(user);
-        if (inView.has(user.id)) this.#leaving.matches.checkSoon(user.id);
+        this.#leaving.checkChanged(user.id);
       } else if (type === changeTypes.deleted) {
         if (this.#dropped.delete(user.id)) continue;
         if (this.#pages.has(user.id)) gone.add(user.id);
-        const isCounted = isWhole || isNew || gone.has(user.id);
+        const isCounted = selectsAll(this.#query) || isNew || gone.has(user.id);
         if (isCounted && this.leavingReason(user.id) === undefined) this.#addToTotal(-1);
       }
     }

@@ -13,6 +13,7 @@ import { useMedia } from '../ui/theme.js';
 import { useStore } from '../ui/use-store.js';
 import type { Selection } from '../users/selection.js';
 import { createGridSettings, type GridSettings } from './grid-settings.js';
+import { HiddenOrder } from './hidden-order.js';
 import { EmptyList, FailedList, OfflineNotice, ProblemNotice } from './list-states.js';
 import { pageSize } from './page-loader.js';
 import { forgetRow } from './scroll-memory.js';
@@ -56,6 +57,7 @@ export function ListView(props: ListViewProps) {
   const focusGrid = useRef<(row?: number) => void>(undefined);
   const filterByColumn = useRef<(columnId: string) => void>(undefined);
   const [choice, setChoice] = useState<PendingChoice>();
+  const [isOrderHidden, setOrderHidden] = useState(false);
   useSearchCommand(search);
 
   useStore(selection);
@@ -105,6 +107,7 @@ export function ListView(props: ListViewProps) {
             {isCards && <CardMenu list={list} settings={settings} defaults={defaults} />}
           </>
         }
+        end={isOrderHidden && <HiddenOrder list={list} go={go} onLeave={() => focusGrid.current?.(0)} />}
         onChoose={onChoose}
         onCancel={() => setChoice(undefined)}
       />
@@ -134,6 +137,7 @@ export function ListView(props: ListViewProps) {
             shownColumns={shownColumns}
             onOpen={onOpen}
             onOrder={(orderBy) => go({ orderBy })}
+            onOrderHidden={setOrderHidden}
             onFilter={(id) => filterByColumn.current?.(id)}
             focusRef={focusGrid}
           />

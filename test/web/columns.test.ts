@@ -168,6 +168,10 @@ describe.skipIf(browserMissing !== undefined)('the columns of a list', () => {
     const { page, expectNoFaults } = await site.open('#order_by=attributes.age.years+desc');
     const order = page.getByRole('button', { name: 'Sorted by age › years, descending' });
     await order.waitFor();
+    await page.goto(`${site.app.http}/#order_by=attributes.${'long_'.repeat(40)}`);
+    const long = page.getByRole('button', { name: 'Sorted by long_' });
+    await long.waitFor();
+    expect((await long.boundingBox())?.width).toBeLessThanOrEqual(240);
     await page.goto(`${site.app.http}/#order_by=update_time`);
     await page.getByRole('button', { name: 'Sorted by time of update, ascending' }).waitFor();
     await page.getByRole('button', { name: 'Options of the column Created' }).waitFor();

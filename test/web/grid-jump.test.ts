@@ -177,7 +177,7 @@ describe.skipIf(browserMissing !== undefined)('a jump in a long list', () => {
     expect(await last.isChecked()).toBe(false);
     await expectAccessible();
     const offer = page.getByRole('region', { name: 'Notifications' }).getByRole('button', { name: /^Select all/ });
-    expect(await offer.textContent()).toBe('Select all 20,000 users');
+    expect(await offer.textContent()).toBe('Select all 20,000');
     await offer.click();
     await bar.getByText('All 20,000 selected').waitFor();
     expect(await last.isChecked()).toBe(true);

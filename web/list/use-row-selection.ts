@@ -103,7 +103,7 @@ function useRangeRefusal(list: UserList, selection: Selection): (selects: boolea
       closeToast(toast.current);
       const { total } = list;
       const offer = {
-        label: total.kind === 'exact' ? `Select all ${formatCount(total.count)} users` : 'Select all that match',
+        label: total.kind === 'exact' ? `Select all ${formatCount(total.count)}` : 'Select all that match',
         run: () => !list.isOutdated && selection.selectAll(),
       };
       toast.current = showToast({

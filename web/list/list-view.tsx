@@ -170,17 +170,22 @@ function problemsOf(list: UserList): { failure?: CallError | undefined; problem?
 function ArrivalsButton({ list, go }: Pick<ListViewProps, 'list' | 'go'>) {
   const { count, isMany, hasChanged } = list.arrivals;
   const nouns = selectsAll(list.query) ? (['user', 'users'] as const) : (['match', 'matches'] as const);
+  // In this order they are at the top.
+  const [orderBy, orderText] = hasChanged
+    ? (['update_time desc', 'newest update first'] as const)
+    : (['create_time desc', 'newest first'] as const);
+  const isOtherOrder = list.query.orderBy !== orderBy;
   const show = () => {
     forgetRow();
-    // In this order they are at the top.
-    const orderBy = hasChanged ? 'update_time desc' : 'create_time desc';
-    if (list.query.orderBy !== orderBy) go({ orderBy });
+    // A saved view has its own order.
+    if (isOtherOrder) go({ orderBy, name: '' });
     else list.request(list.query);
   };
   return (
     <button type="button" class="button arrivals" onClick={show}>
       Show {formatCount(count)}
       {isMany && '+'} new {nouns[count === 1 && !isMany ? 0 : 1]}
+      {isOtherOrder && `, ${orderText}`}
     </button>
   );
 }

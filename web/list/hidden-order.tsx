@@ -20,13 +20,14 @@ export interface HiddenOrderProps {
 
 export function HiddenOrder({ list, go, onLeave }: HiddenOrderProps) {
   const { by, descends, keys } = readOrder(list.query.orderBy);
+  const other = 'Sort by newest first instead';
   const label = keys?.join(' › ') ?? fieldTexts[by] ?? by;
   return (
     <button
       type="button"
       class="button hidden-order"
-      aria-label={`Sorted by ${label}, ${descends ? 'descending' : 'ascending'}. Sort by newest first instead`}
-      title="Sort by newest first instead"
+      aria-label={`Sorted by ${label}, ${descends ? 'descending' : 'ascending'}. ${other}`}
+      title={`Sorted by ${label}. ${other}`}
       onClick={() => {
         go({ orderBy: allPeople.orderBy });
         onLeave();

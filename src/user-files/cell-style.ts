@@ -4,29 +4,45 @@
  *
  * The web page imports this file, so it must not import Node modules.
  */
-import { type CellType, commaForm, numericDate, pointForm, readDate, readNumber } from './cell-types.js';
+import {
+  type CellType,
+  commaForm,
+  type NumberType,
+  numericDate,
+  pointForm,
+  readDate,
+  readNumber,
+} from './cell-types.js';
 
 export interface CellStyle {
-  /** The type of numbers. It is `number` if nothing decides, or if the cells contradict each other. */
-  readonly number: CellType;
+  /** The type of numbers, or both types if the cells do not decide what a point and a comma mean. */
+  readonly numbers: readonly NumberType[];
+  /** A number that has two meanings in this column, such as 1,000. */
+  readonly unclearNumber: string;
   /** The type of dates, or both types if the cells do not decide which one it is. */
   readonly dates: readonly CellType[];
   /** The type of numbers, dates, or yes and no, if all cells with a text have it and lose nothing by it. */
   readonly common: CellType | undefined;
 }
 
+const bothMarks = ['pointNumber', 'commaNumber'] as const satisfies CellType[];
 const bothOrders = ['dayFirstDate', 'monthFirstDate'] as const satisfies CellType[];
 
 /** The style of a column whose cells are unknown. */
-export const unknownStyle: CellStyle = { number: 'number', dates: bothOrders, common: undefined };
+export const unknownStyle: CellStyle = {
+  numbers: ['number'],
+  unclearNumber: '1,000',
+  dates: bothOrders,
+  common: undefined,
+};
 
-const commonTypes = ['boolean', 'number', 'commaNumber', 'pointNumber', ...bothOrders] as const;
+const commonTypes = ['boolean', 'number', ...bothMarks, ...bothOrders] as const;
 // A longer number may be an id, or the number of a bank account.
 const digitsMax = 15;
 
 /**
  * Whether a value of the type certainly says the same as the cell. 1 and 0 are numbers. 12E4 may be a code, 600 123 456 a phone
- * number, and 007 loses its zeros, so they are texts. So is 1.234 if no other cell shows what the point means.
+ * number, and 007 loses its zeros, so they are texts.
  */
 function isOfType(cell: string, type: CellType): boolean {
   const text = cell.trim();
@@ -46,9 +62,27 @@ function isOfType(cell: string, type: CellType): boolean {
   }
 }
 
+/**
+ * Whether numbers would lose zeros at their end, as the version 1.10 does. In a column of prices, which all have the same number
+ * of decimals, such zeros say nothing.
+ */
+function createLostZeros(decimalMark: string) {
+  const lengths = new Set<number>();
+  let hasZero = false;
+  return {
+    add(text: string): void {
+      const decimals = text.split(decimalMark)[1] ?? '';
+      lengths.add(decimals.length);
+      hasZero ||= decimals.endsWith('0');
+    },
+    result: () => hasZero && lengths.size > 1,
+  };
+}
+
 export function createCellStyle() {
   let [hasComma, hasPoint, isDayFirst, isMonthFirst, isUnclear] = [false, false, false, false, false];
-  let hasUnclearComma = false;
+  let unclearNumber: string | undefined;
+  const lostZeros = { commaNumber: createLostZeros(','), pointNumber: createLostZeros('.') };
   let common: readonly CellType[] | undefined;
   return {
     add(cell: string): void {
@@ -59,22 +93,33 @@ export function createCellStyle() {
       const isPoint = pointForm.test(text);
       hasComma ||= isComma && !isPoint;
       hasPoint ||= isPoint && !isComma;
-      hasUnclearComma ||= isComma && isPoint && text.includes(',');
+      if (isComma && isPoint && /[.,]/.test(text)) unclearNumber ??= text;
+      for (const zeros of Object.values(lostZeros)) zeros.add(text);
       const [, first, , second] = numericDate.exec(text)?.map(Number) ?? [];
       if (first === undefined || second === undefined || first === second) return;
       if (first <= 12 && second <= 12) isUnclear = true;
       else if (second <= 12) isDayFirst = true;
       else if (first <= 12) isMonthFirst = true;
     },
-    /** 1,234 has a decimal comma if semicolons separate the cells, because programs write both in the same languages. */
-    result(delimiter: string): CellStyle {
-      const isComma = hasComma || (!hasPoint && hasUnclearComma && delimiter === ';');
-      const number = isComma === hasPoint ? 'number' : isComma ? 'commaNumber' : 'pointNumber';
-      const isOpen = isDayFirst === isMonthFirst && (isDayFirst || isUnclear);
-      const dates = isOpen ? bothOrders : ([isMonthFirst ? 'monthFirstDate' : 'dayFirstDate'] as const);
-      // If the dates have two possible orders, the user must choose.
-      const possible: CellType[] = ['boolean', number, ...(isOpen ? [] : dates)];
-      return { number, dates, common: possible.find((type) => common?.includes(type)) };
+    result(): CellStyle {
+      const isMarkOpen = hasComma === hasPoint && (hasComma || unclearNumber !== undefined);
+      const mark = hasComma ? 'commaNumber' : 'pointNumber';
+      const numbers = isMarkOpen ? bothMarks : ([hasComma || hasPoint ? mark : 'number'] as const);
+      const isOrderOpen = isDayFirst === isMonthFirst && (isDayFirst || isUnclear);
+      const dates = isOrderOpen ? bothOrders : ([isMonthFirst ? 'monthFirstDate' : 'dayFirstDate'] as const);
+      const hasLostZeros = (hasComma || hasPoint) && lostZeros[mark].result();
+      // If the numbers or the dates have two possible meanings, the user must choose.
+      const possible: CellType[] = [
+        'boolean',
+        ...(isMarkOpen || hasLostZeros ? [] : numbers),
+        ...(isOrderOpen ? [] : dates),
+      ];
+      return {
+        numbers,
+        unclearNumber: unclearNumber ?? unknownStyle.unclearNumber,
+        dates,
+        common: possible.find((type) => common?.includes(type)),
+      };
     },
   };
 }

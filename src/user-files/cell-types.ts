@@ -20,6 +20,8 @@ export type CellType =
   | 'list'
   | 'json';
 
+export type NumberType = 'number' | 'commaNumber' | 'pointNumber';
+
 /** A type of values, however the cells write them. */
 export type CellKind = 'number' | 'boolean' | 'date' | 'list' | 'json';
 
@@ -92,13 +94,13 @@ function readStructure(text: string): unknown {
 }
 
 /** The text has no white space around it. Undefined if it is not a number, or if a double would change it. */
-export function readNumber(text: string, type: 'number' | 'commaNumber' | 'pointNumber'): number | undefined {
+export function readNumber(text: string, type: NumberType): number | undefined {
   const literal = literalOf(text, type);
   return jsonNumber.test(literal) && isExactNumber(literal) ? Number(literal) : undefined;
 }
 
 /** Returns the number as JSON writes it. A text in another form stays, because it may already be JSON, such as 1e5. */
-function literalOf(text: string, type: 'number' | 'commaNumber' | 'pointNumber'): string {
+function literalOf(text: string, type: NumberType): string {
   if (type === 'commaNumber' && commaForm.test(text)) return text.replace(/[^\d,-]/g, '').replace(',', '.');
   const form = type === 'pointNumber' ? pointForm : spacedForm;
   return form.test(text) ? text.replace(/[^\d.-]/g, '') : text;

@@ -2,10 +2,10 @@
 import { expect, it } from 'vitest';
 import { createCellStyle } from '../../src/user-files/cell-style.js';
 
-function styleOf(cells: readonly string[], delimiter = ',') {
+function styleOf(cells: readonly string[]) {
   const style = createCellStyle();
   for (const cell of cells) style.add(cell);
-  return style.result(delimiter);
+  return style.result();
 }
 
 it.each([
@@ -18,19 +18,20 @@ it.each([
   ['pointNumber', ['1,234,567']],
   ['number', []],
   ['number', ['3', '1 234']],
-  ['number', ['1.234', '5.678']],
-  ['number', ['1,234']],
-  ['number', ['1.234,56', '1,234.56']],
-  ['number', ['12,5', '7.50', '1.234']],
+  ['pointNumber', ['0.123', '1.234']],
 ] as const)('numbers are of the type %s if the cells are %j', (type, cells) => {
-  expect(styleOf(cells).number).toBe(type);
+  expect(styleOf(cells).numbers).toEqual([type]);
 });
 
-it('a comma in a number of a file with semicolons is a decimal comma', () => {
-  expect(styleOf(['1,234', '5'], ';').number).toBe('commaNumber');
-  expect(styleOf(['1.234'], ';').number).toBe('number');
-  expect(styleOf(['1,234.5', '1,234'], ';').number).toBe('pointNumber');
-  expect(styleOf(['1,234', '12,5', '7.50'], ';').number).toBe('number');
+it.each([
+  [['1,000', '2,500'], '1,000'],
+  [['3', ' -1,234'], '-1,234'],
+  [['1.234', '5.678'], '1.234'],
+  [['1,234', '1.234'], '1,234'],
+  [['1.234,56', '1,234.56'], '1,000'],
+  [['12,5', '7.50', '1.234'], '1.234'],
+])('a point or a comma has two meanings if the cells are %j', (cells, unclearNumber) => {
+  expect(styleOf(cells)).toMatchObject({ numbers: ['pointNumber', 'commaNumber'], unclearNumber, common: undefined });
 });
 
 it.each([
@@ -50,7 +51,9 @@ it.each([
 it.each([
   ['number', ['3', '', '-12', ' 7 ', '0']],
   ['number', ['1\u202f234', '5']],
-  ['pointNumber', ['7.50', '1.234', '12']],
+  ['pointNumber', ['7.5', '1.234', '12']],
+  ['pointNumber', ['7.50', '1,234.00', '0.99']],
+  ['commaNumber', ['7,50', '1.234,00']],
   ['commaNumber', ['1.234,5', '7']],
   ['boolean', ['yes', 'NO', '']],
   ['boolean', ['true', 'False']],
@@ -72,6 +75,9 @@ it.each([
   [['600 123 456']],
   [['1234567890123456']],
   [['12E4', '5']],
+  [['1.9', '1.10']],
+  [['1.10', '2']],
+  [['1,9', '1.000,10']],
   [['1.234', '5.678']],
   [['1,234']],
   [['12,5', '7.50']],

@@ -32,7 +32,7 @@ describe('rows of attributes', () => {
     );
   });
 
-  it('accept a number, but not one that may have a thousands separator', () => {
+  it('accept a number, also with groups', () => {
     const row = withType({ ...newRow(), key: 'n' }, 'number');
     for (const [text, value] of [
       ['42', 42],
@@ -41,31 +41,31 @@ describe('rows of attributes', () => {
       ['1,5', 1.5],
       ['0,125', 0.125],
       ['-.5', -0.5],
+      ['50,000', 50000],
+      ['-1,000', -1000],
+      ['1,000,000', 1000000],
+      ['1.000.000', 1000000],
+      ['1.234,5', 1234.5],
+      ['1 000', 1000],
     ] as const) {
       expect(readAttributes([withText(row, text)])).toEqual({ attributes: { n: value } });
     }
-    for (const text of [
-      '',
-      '50,000',
-      '1,000,000',
-      '1.000.000',
-      '-1,000',
-      '0x1',
-      'Infinity',
-      '1e400',
-      'NaN',
-      '.',
-      ',5e',
-      '1 000',
-    ]) {
+    for (const text of ['', '0x1', 'Infinity', '1e400', 'NaN', '.', ',5e', '1,00,0']) {
       expect(readAttributes([withText(row, text)]).problems?.get(row.id)?.part).toBe('value');
     }
+  });
+
+  it('keep a number that is changed to JSON, and back', () => {
+    const number = withText(withType({ ...newRow(), key: 'n' }, 'number'), '1,5');
+    expect(withType(number, 'json').text).toBe('1.5');
+    expect(withType(withType(number, 'json'), 'number').text).toBe('1.5');
   });
 
   it('reject a number that would lose precision', () => {
     const row = { ...newRow(), key: 'n' };
     for (const [type, text, advice] of [
       ['number', '9007199254740993', 'It has too many digits for a number. Store it as text.'],
+      ['number', '9,007,199,254,740,993', 'It has too many digits for a number. Store it as text.'],
       ['number', '1e400', 'It has too many digits for a number. Store it as text.'],
       ['json', '{"a":[9007199254740993]}', 'Write it as a string'],
     ] as const) {

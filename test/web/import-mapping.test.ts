@@ -99,7 +99,7 @@ describe('attributes that exist', () => {
 function columnOf(type: CellType | undefined, cells: readonly string[]) {
   const style = createCellStyle();
   for (const cell of cells) style.add(cell);
-  return { ...(type && { type }), style: style.result(',') };
+  return { ...(type && { type }), style: style.result() };
 }
 
 describe('the cells of a column for an attribute', () => {
@@ -138,6 +138,16 @@ describe('the cells of a column for an attribute', () => {
     ['new', 'boolean', ['yes'], undefined],
     ['new', undefined, ['01/02/2024', ''], 'These seem to be dates. Choose whether the day or the month is first.'],
     ['new', undefined, ['01/02/2024', 'soon'], undefined],
+    ['new', undefined, ['2,500', '3'], 'These seem to be numbers. Choose whether 2,500 is 2500 or 2.5.'],
+    ['new', undefined, ['2,500', 'n/a'], undefined],
+    ['new', undefined, ['1.9', '1.10'], undefined],
+    ['new', 'commaNumber', ['2,500'], 'Read with a decimal comma, as in 1.234,5.'],
+    [
+      'floor',
+      undefined,
+      ['1.234'],
+      'Imported as text, but other users have a number. Choose whether 1.234 is 1.234 or 1234.',
+    ],
     ['new', 'monthFirstDate', ['01/02/2024'], undefined],
     ['department', undefined, ['01/02/2024'], undefined],
     [
@@ -388,7 +398,7 @@ describe.skipIf(browserMissing !== undefined)('attributes in an import on the pa
     const { page, expectNoFaults } = await open();
     const rows = [
       'Ada,ada@example.com,7.50,no,31.12.2024,00123,+4930',
-      'Eva,eva@example.com,12,YES,01.02.2025,45,+4940',
+      'Eva,eva@example.com,12.00,YES,01.02.2025,45,+4940',
     ];
     await choose(page, `first_name,email,Level,Vegan,Since,Code,Phone\n${rows.join('\n')}\n`);
     await button(page, 'Add them as attributes').click();
@@ -403,7 +413,7 @@ describe.skipIf(browserMissing !== undefined)('attributes in an import on the pa
     expect(await samples(3).allTextContents()).toEqual(['No', 'Yes']);
     expect(await samples(4).allTextContents()).toEqual(['2024-12-31', '2025-02-01']);
     await type(page, 'Level').selectOption('as text');
-    expect(await samples(2).allTextContents()).toEqual(['7.50', '12']);
+    expect(await samples(2).allTextContents()).toEqual(['7.50', '12.00']);
     await button(page, 'Check').click();
     await button(page, 'Import 2 users').click();
     await dialog(page).getByText('The import is complete.').waitFor();
@@ -443,6 +453,31 @@ describe.skipIf(browserMissing !== undefined)('attributes in an import on the pa
       Vegan: true,
     });
     expect(await attributesOf('cy@example.com')).toEqual({ floor: 1234.56, Seen: '2024-03-04', Vegan: true });
+    expectNoFaults();
+  });
+
+  it('stay texts if a comma or a point has two meanings, until the user chooses one', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open();
+    const rows = ['Ada;ada@example.com;1,000;1.250;1.10', 'Eva;eva@example.com;2,500;2.000;1.9'];
+    await choose(page, `sep=;\nfirst_name;email;Salary;Floor;Version\n${rows.join('\n')}\n`);
+    await button(page, 'Add them as attributes').click();
+    const samples = (row: number) => dialog(page).locator('.columns tbody tr').nth(row).locator('.samples > span');
+    expect(await samples(2).allTextContents()).toEqual(['1,000', '2,500']);
+    expect(await samples(4).allTextContents()).toEqual(['1.10', '1.9']);
+    await dialog(page).getByText('These seem to be numbers. Choose whether 1,000 is 1000 or 1.').waitFor();
+    // Other users have a number.
+    await dialog(page).getByText('Choose whether 1.250 is 1.25 or 1250.').waitFor();
+    await type(page, 'Salary').selectOption('as number (1,000 = 1)');
+    expect(await samples(2).allTextContents()).toEqual(['1', '2.5']);
+    await type(page, 'Salary').selectOption('as number (1,000 = 1000)');
+    await type(page, 'Floor').selectOption('as number (1.250 = 1250)');
+    await expectAccessible();
+    await button(page, 'Check').click();
+    await dialog(page).getByText('All rows can be imported.').waitFor();
+    await button(page, 'Import 2 users').click();
+    await dialog(page).getByText('The import is complete.').waitFor();
+    expect(await attributesOf('ada@example.com')).toEqual({ Salary: 1000, floor: 1250, Version: '1.10' });
+    expect(await attributesOf('eva@example.com')).toEqual({ Salary: 2500, floor: 2000, Version: '1.9' });
     expectNoFaults();
   });
 

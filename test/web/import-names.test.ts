@@ -1,4 +1,5 @@
 /** Tests the columns of an import that are names: whole names, and files without names. */
+import { readFile } from 'node:fs/promises';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { matchHeader } from '../../src/user-files/header.js';
 import { withFullName } from '../../web/import/import-file.js';
@@ -107,7 +108,7 @@ describe.skipIf(browserMissing !== undefined)('names in an import on the page', 
     expect(await counts(page)).toEqual({
       'To create': '0',
       'To update': '202',
-      'Without a change': '1',
+      Unchanged: '1',
       'To reject': '1',
     });
     expect(await dialog(page).locator('.reasons tbody td').first().textContent()).toBe(
@@ -122,7 +123,7 @@ describe.skipIf(browserMissing !== undefined)('names in an import on the page', 
     await expectAccessible();
     await button(page, 'Import 202 users').click();
     await dialog(page).getByText('but one row was rejected').waitFor();
-    expect(await counts(page)).toEqual({ Created: '0', Updated: '202', Skipped: '1', Rejected: '1' });
+    expect(await counts(page)).toEqual({ Created: '0', Updated: '202', Unchanged: '1', Rejected: '1' });
     const users = await Array.fromAsync(site.app.client.exportAllUsers());
     expect(users.find(({ email }) => email === 'c@example.com')).toMatchObject({
       firstName: 'c',
@@ -130,6 +131,51 @@ describe.skipIf(browserMissing !== undefined)('names in an import on the page', 
       attributes: { city: 'Oslo', floor: 4 },
     });
     expect(users.filter(({ attributes }) => attributes?.city === 'City')).toHaveLength(200);
+    expectNoFaults();
+  });
+
+  it('of new users in an update are entered among the rejected rows', async () => {
+    await site.app.client.createUser({ user: { firstName: 'Old', email: 'a@example.com' } });
+    const { page, expectAccessible, expectNoFaults } = await site.open('#dialog=import');
+    const rows = ['a@example.com,7,Oslo', 'new@example.com,2,Rome', 'third@example.com,2,Rome,extra'];
+    await choose(page, `Email,attributes.level,attributes.city\n${rows.join('\n')}\n`);
+    await dialog(page).getByLabel('If an email is taken').selectOption('Update the user who has the email');
+    await button(page, 'Check').click();
+    await button(page, 'Import 1 user').click();
+    await dialog(page).getByText('but 2 rows were rejected').waitFor();
+    await dialog(page).getByText('No user has this email, and a new user needs a first name.').waitFor();
+    expect(await dialog(page).locator('.rejected thead th').allTextContents()).toEqual([
+      'Row',
+      'Problem',
+      'First name',
+      'Email',
+      'attributes.level',
+      'attributes.city',
+      'Cell 4',
+    ]);
+    // Another problem comes first.
+    expect(await dialog(page).getByLabel('First name in row 3').count()).toBe(0);
+    await dialog(page).getByLabel('Cell 4 in row 3').fill('');
+    // It is still too long when it is sent again.
+    await dialog(page).getByLabel('First name in row 2').fill('N'.repeat(300));
+    await expectAccessible();
+    await button(page, 'Send again').click();
+    await dialog(page).getByLabel('First name in row 3').waitFor();
+    expect(await dialog(page).getByLabel('First name in row 2').inputValue()).toBe('N'.repeat(300));
+    await dialog(page).getByLabel('First name in row 2').fill(' Nora ');
+    const clicked = button(page, 'Download rejected rows').click();
+    const [download] = await Promise.all([page.waitForEvent('download'), clicked]);
+    const csv = await readFile(await download.path(), 'utf8');
+    expect(csv.split('\n').map((line) => line.split(',').slice(-4))).toEqual([
+      ['first_name', 'Email', 'attributes.level', 'attributes.city'],
+      [' Nora ', 'new@example.com', '2', 'Rome'],
+      ['third@example.com', '2', 'Rome', ''],
+      [''],
+    ]);
+    await dialog(page).getByLabel('First name in row 3').fill('Tara');
+    await button(page, 'Send again').click();
+    await dialog(page).getByText('The import is complete.').waitFor();
+    expect((await names()).toSorted()).toEqual(['Nora|', 'Old|', 'Tara|']);
     expectNoFaults();
   });
 

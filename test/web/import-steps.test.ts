@@ -71,14 +71,14 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     expect(await counts(page)).toEqual({
       'To create': '1',
       'To update': '2',
-      'Without a change': '0',
+      Unchanged: '0',
       'To reject': '3',
     });
     expect(await all()).toHaveLength(1);
     // Two rows are for one user.
     await button(page, 'Import 3 rows').click();
     await dialog(page).getByText('but 3 rows were rejected').waitFor();
-    expect(await counts(page)).toEqual({ Created: '1', Updated: '2', Skipped: '0', Rejected: '3' });
+    expect(await counts(page)).toEqual({ Created: '1', Updated: '2', Unchanged: '0', Rejected: '3' });
     expect((await all()).map(({ firstName }) => firstName)).toEqual(['C', 'E']);
     expectNoFaults();
   });
@@ -427,7 +427,7 @@ describe.skipIf(browserMissing !== undefined)('an import on the page', () => {
     expect(calls.filter((url) => url.endsWith('/ImportUsers'))).toHaveLength(1);
     await button(page, 'Import 12,000 users').click();
     await dialog(page).getByText('The import is complete.').waitFor({ timeout: 240_000 });
-    expect(await counts(page)).toEqual({ Created: '11,000', Updated: '1,000', Skipped: '0', Rejected: '0' });
+    expect(await counts(page)).toEqual({ Created: '11,000', Updated: '1,000', Unchanged: '0', Rejected: '0' });
     expectNoFaults();
   }, 400_000);
 

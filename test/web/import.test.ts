@@ -405,12 +405,12 @@ describe.skipIf(browserMissing !== undefined)('files of users', () => {
       expect(await counts(page)).toEqual({
         'To create': '0',
         'To update': '0',
-        'Without a change': '442',
+        Unchanged: '442',
         'To reject': '0',
       });
       await button(page, 'Import').click();
       await dialog(page).getByText('The import is complete.').waitFor();
-      expect(await counts(page)).toEqual({ Created: '0', Updated: '0', Skipped: '442', Rejected: '0' });
+      expect(await counts(page)).toEqual({ Created: '0', Updated: '0', Unchanged: '442', Rejected: '0' });
       expect(await Array.fromAsync(site.app.client.exportAllUsers())).toEqual(before);
       expectNoFaults();
     });

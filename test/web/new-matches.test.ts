@@ -244,6 +244,65 @@ describe.skipIf(browserMissing !== undefined)('a list with a filter', () => {
     expectNoFaults();
   });
 
+  it('does not select a user again who was unchecked, left and came back while all are selected', async () => {
+    await createMany(5, 'Sales');
+    const { page, expectNoFaults } = await open(sales);
+    await row(page, 'U2').getByRole('checkbox').check();
+    await bar(page).getByRole('button', { name: 'Select all 5' }).click();
+    const id = (await row(page, 'U1').getAttribute('data-id')) ?? '';
+    await row(page, 'U1').getByRole('checkbox').uncheck();
+    await move(id, 'Support');
+    await row(page, 'U1').waitFor({ state: 'detached' });
+    const text = () => bar(page).locator('strong').textContent();
+    await expect.poll(text, pollTimeout).toMatch('4 selected');
+    await move(id, 'Sales');
+    await row(page, 'U1').waitFor();
+    expect(await row(page, 'U1').getByRole('checkbox').isChecked()).toBe(false);
+    await expect.poll(text, pollTimeout).toMatch('4 selected');
+    expectNoFaults();
+  });
+
+  it('lets nobody select a row that is about to leave', async () => {
+    await createMany(5, 'Sales');
+    const { page, expectNoFaults } = await open(sales);
+    await move((await row(page, 'U1').getAttribute('data-id')) ?? '', 'Support');
+    await page.getByText('No longer matches').waitFor();
+    await row(page, 'U1').getByRole('checkbox').click({ force: true });
+    await row(page, 'U1').waitFor({ state: 'detached' });
+    expect(await bar(page).count()).toBe(0);
+    expectNoFaults();
+  });
+
+  it('selects nobody of the next query while the rows are those of the one before', async () => {
+    await createMany(5, 'Sales');
+    const { page, expectNoFaults } = await open(sales);
+    let release = () => {};
+    const isReleased = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    await page.route('**/ListUsers*', async (request) => {
+      await isReleased;
+      await request.continue();
+    });
+    await page.evaluate((hash) => {
+      location.hash = hash;
+    }, filtered('attributes.department != ""'));
+    const all = page.getByRole('checkbox', { name: /^Select all/ });
+    await expect.poll(() => all.isDisabled(), pollTimeout).toBe(true);
+    await row(page, 'U1').focus();
+    await page.keyboard.press('Control+A');
+    await row(page, 'U1').getByRole('checkbox').check();
+    expect(
+      await bar(page)
+        .getByRole('button', { name: /^Select all/ })
+        .count(),
+    ).toBe(0);
+    expect(await bar(page).locator('strong').textContent()).toBe('1 selected');
+    release();
+    await bar(page).getByRole('button', { name: 'Select all 5' }).waitFor();
+    expectNoFaults();
+  });
+
   it('without matches says that the next filter is invalid, as after a fresh start', async () => {
     await createMany(3, 'Sales');
     const { page, expectAccessible, expectNoFaults } = await open(filtered('attributes.level > "5"'));

@@ -1,9 +1,9 @@
-/** Tests how the page reads numbers that a person has typed into a filter. */
+/** Tests how the page reads numbers that a person has typed. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { localNumberText, parseLocalNumber } from '../../web/text/parse-number.js';
 
-describe('a number in a filter', () => {
+describe('a typed number', () => {
   it.each([
     // The text, and the number for a language with a decimal point and with a decimal comma.
     ['50,000', 50000, 50],

@@ -20,6 +20,42 @@ describe('a selection', () => {
     expect(calls).toBe(4);
   });
 
+  it('has nobody selected again who was excluded, stopped to match and matches again', () => {
+    const selection = createSelection();
+    selection.selectAll();
+    selection.toggle('a');
+    expect(selection.count(5)).toBe(4);
+    // Four users match now.
+    selection.setMatching('a', false);
+    selection.setMatching('b', false);
+    expect([selection.count(4), selection.has('a'), [...selection.away]]).toEqual([4, false, ['a']]);
+    selection.setMatching('a', true);
+    expect([selection.count(5), selection.has('a'), selection.away.size]).toEqual([4, false, 0]);
+    selection.setMatching('a', false);
+    selection.selectAll();
+    expect([selection.count(4), selection.away.size]).toEqual([4, 0]);
+  });
+
+  it('loses users who stop to match, but not those of an earlier query', () => {
+    const selection = createSelection();
+    selection.toggle('a');
+    selection.leaveQuery();
+    selection.toggle('b');
+    selection.setMatching('a', false);
+    selection.setMatching('b', false);
+    expect([...selection.ids]).toEqual(['a']);
+  });
+
+  it('cannot have all while the list shows another query', () => {
+    let isShown = false;
+    const selection = createSelection(() => isShown);
+    selection.selectAll();
+    expect([selection.isAll, selection.maySelectAll]).toEqual([false, false]);
+    isShown = true;
+    selection.selectAll();
+    expect(selection.isAll).toBe(true);
+  });
+
   it('has all users that match, except those that were toggled', () => {
     const selection = createSelection();
     selection.toggle('a');

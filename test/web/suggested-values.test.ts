@@ -259,14 +259,38 @@ describe.skipIf(browserMissing !== undefined)('the forms of attributes', () => {
     await hint.waitFor();
     await panel(page).getByLabel('Type of salary').selectOption('number');
     await hint.waitFor({ state: 'detached' });
-    // Only the person knows which number this is.
-    await value(page, 'salary').press('Enter');
-    await panel(page).getByText('Enter a number, such as 42, -1.5 or 50000.').waitFor();
+    // The language of the browser decides which number this is.
+    await panel(page).getByText('Means 50000.').waitFor();
     await panel(page).getByLabel('Type of salary').selectOption('text');
     expect(await hint.count()).toBe(0);
     await page.keyboard.press('Control+Enter');
     await button(page, 'Edit').waitFor();
     expect(await read(id)).toEqual({ salary: '50,000' });
+    expectNoFaults();
+  });
+
+  it.each([
+    ['en-GB', '1234.567', '50.000', 'Means 50.', 50],
+    ['en-GB', '1234.567', '50,000', 'Means 50000.', 50000],
+    ['de-DE', '1234,567', '50.000', 'Means 50000.', 50000],
+  ])('say which number was typed in %s: %s, %s', async (locale, before, text, hint, number) => {
+    const { page, id, expectAccessible, expectNoFaults } = await edit(
+      { salary: 1234.567, bonus: 2.345 },
+      { context: { locale } },
+    );
+    const salary = value(page, 'salary');
+    expect(await salary.inputValue()).toBe(before);
+    await salary.fill(text);
+    const means = panel(page).getByText(hint, { exact: true });
+    await means.waitFor();
+    expect(await salary.getAttribute('aria-describedby')).toBe(await means.getAttribute('id'));
+    // A text as the page itself writes numbers is clear.
+    await value(page, 'bonus').fill(locale === 'de-DE' ? '2,346' : '2.346');
+    expect(await panel(page).getByText('Means').count()).toBe(1);
+    await expectAccessible();
+    await page.keyboard.press('Control+Enter');
+    await button(page, 'Edit').waitFor();
+    expect(await read(id)).toEqual({ salary: number, bonus: 2.346 });
     expectNoFaults();
   });
 
@@ -294,6 +318,8 @@ describe.skipIf(browserMissing !== undefined)('the forms of attributes', () => {
     await dialog.getByText('Users have text here so far.').waitFor();
     await dialog.getByLabel('Attribute', { exact: true }).fill('since');
     await dialog.getByText('Users have dates here so far.').waitFor();
+    await dialog.getByLabel('Value', { exact: true }).fill('50,000');
+    await dialog.getByText('Means 50000. Users have dates here so far.').waitFor();
     expect(await dialog.getByLabel('Type').inputValue()).toBe('number');
     expectNoFaults();
   });

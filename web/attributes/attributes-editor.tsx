@@ -8,6 +8,7 @@ import {
   type AttributeType,
   attributeTypes,
   newRow,
+  numberHint,
   similarKey,
   withChosenType,
 } from '../users/attributes.js';
@@ -158,12 +159,12 @@ function AttributeFields(props: AttributeFieldsProps) {
   const similar = isKeyEdited ? similarKey(row.key, keys) : undefined;
   const name = row.key === '' ? `attribute ${number}` : row.key;
   const noun = isReadOnly ? undefined : othersNoun(row, known);
-  const hint =
-    noun !== undefined
-      ? `Other users have ${noun} here.`
-      : isNumberAsText(row, known)
-        ? 'This will be text, not a number.'
-        : undefined;
+  const hints = [
+    ...(isReadOnly ? [] : [numberHint(row)]),
+    noun === undefined ? undefined : `Other users have ${noun} here.`,
+    noun === undefined && isNumberAsText(row, known) ? 'This will be text, not a number.' : undefined,
+  ].filter((text) => text !== undefined);
+  const hint = hints.length === 0 ? undefined : hints.join(' ');
   const described = (part: AttributeProblem['part'], id?: string) => {
     if (problem?.part === part) return { 'aria-invalid': true, 'aria-describedby': problemId };
     return id === undefined ? {} : { 'aria-describedby': id };

@@ -19,6 +19,7 @@ import {
   isBlankText,
   nameMissing,
   newRow,
+  numberHint,
   readAttributes,
   withChosenType,
 } from '../users/attributes.js';
@@ -362,7 +363,9 @@ interface ValueFieldsProps {
 function ValueFields({ row, id, problem, known, valueRef, onRow }: ValueFieldsProps) {
   const valueProblem = problem?.part === 'value' ? problem : undefined;
   const noun = othersNoun(row, known);
-  const hint = noun === undefined ? {} : { 'aria-describedby': `${id}-others` };
+  const hint = [numberHint(row), noun && `Users have ${noun} here so far.`]
+    .filter((text) => text !== undefined)
+    .join(' ');
   const types = Object.entries(attributeTypes) as [AttributeType, string][];
   return (
     <>
@@ -394,13 +397,13 @@ function ValueFields({ row, id, problem, known, valueRef, onRow }: ValueFieldsPr
               row={row}
               label="Value"
               suggestions={known?.get(row.key)?.suggestions ?? []}
-              invalid={{ ...hint, ...invalidIf(valueProblem, id) }}
+              invalid={{ ...(hint !== '' && { 'aria-describedby': `${id}-hint` }), ...invalidIf(valueProblem, id) }}
               onChange={onRow}
             />
           </div>
-          {noun !== undefined && (
-            <p class="hint" id={`${id}-others`} role="status">
-              Users have {noun} here so far.
+          {hint !== '' && (
+            <p class="hint" id={`${id}-hint`} role="status">
+              {hint}
             </p>
           )}
           <Problem problem={valueProblem} id={id} />

@@ -1,9 +1,10 @@
 /** The second step of a chip: its operator and its values. Enter applies them. */
 import { useRef, useState } from 'preact/hooks';
+import { understoodText } from '../text/parse-number.js';
 import { relativeDayOf } from '../text/relative-days.js';
 import { useMedia } from '../ui/theme.js';
 import { type ChipDraft, chipOf, shownDays, withOperator } from './chip-draft.js';
-import { parseValue, periodsOf } from './chip-values.js';
+import { periodsOf } from './chip-values.js';
 import { type Chip, type ChipValue, isDateOperator, isSamePath } from './filter-chips.js';
 import { labelOfField, operatorsOf, operatorText, valuesOf } from './filter-fields.js';
 import { SearchedAttributes } from './searched-attributes.js';
@@ -117,15 +118,8 @@ function hintOf({ operator, kind, texts }: ChipDraft, hasKeys: boolean): string 
   if (operator === 'startsWith' || operator === 'endsWith' || operator === 'containsExactly') {
     return kind === 'email' ? '' : 'Capital letters matter.';
   }
-  if (kind === 'number' && valuesOf(operator) !== 'several') return understoodText(texts);
+  if (kind === 'number' && valuesOf(operator) !== 'several') return understoodText(...texts);
   return hasKeys && valuesOf(operator) === 'several' && kind !== 'id' ? '↓ and Space select several.' : '';
-}
-
-/** Says what numbers such as 50,000 mean; empty if they are written as in the filter. */
-function understoodText(texts: readonly string[]): string {
-  const typed = texts.map((text) => text.trim()).filter((text) => text !== '');
-  const numbers = typed.map((text) => String(parseValue('number', text) ?? '?'));
-  return typed.join() === numbers.join() || numbers.includes('?') ? '' : `Means ${numbers.join(' and ')}.`;
 }
 
 interface DraftValuesProps {

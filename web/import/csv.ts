@@ -71,12 +71,17 @@ export function fileRowsOf(
   return records.map(({ cells, line }) => ({ line, original: cells, ...draftOf(cells, targets) }));
 }
 
-/** Formats rejected rows, with the problem in the first columns, so that a user can correct and import them. */
-export function createRejectedCsv(header: readonly string[], delimiter: string) {
+/**
+ * Formats rejected rows, with the problem in the first columns, so that a user can correct and import them. A column for the
+ * first name is added before those of the file, because a row may have cells after them.
+ */
+export function createRejectedCsv(header: readonly string[], delimiter: string, addsFirstName = false) {
   const isOriginal = (_: string, index: number) => !errorColumns.includes(header[index] ?? '');
+  const line = (start: readonly string[], firstName: string, cells: readonly string[]) =>
+    formatLine([...start, ...(addsFirstName ? [firstName] : []), ...cells.filter(isOriginal)], delimiter);
   return {
-    header: separatorLine(delimiter) + formatLine([...errorColumns, ...header.filter(isOriginal)], delimiter),
-    format: (cells: readonly string[], { field, reason, message }: RowProblem) =>
-      formatLine([field, reason, message, ...cells.filter(isOriginal)], delimiter),
+    header: separatorLine(delimiter) + line(errorColumns, 'first_name', header),
+    format: (cells: readonly string[], { field, reason, message }: RowProblem, firstName = '') =>
+      line([field, reason, message], firstName, cells),
   };
 }

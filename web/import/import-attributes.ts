@@ -4,7 +4,7 @@
  */
 import { attributeKeyOf, attributePath } from '../../src/fields.js';
 import { unknownStyle } from '../../src/user-files/cell-style.js';
-import { type CellKind, type CellType, kindOf, valueOfCell } from '../../src/user-files/cell-types.js';
+import { type CellKind, type CellType, kindOf, readNumber, valueOfCell } from '../../src/user-files/cell-types.js';
 import { type Column, matchHeader } from '../../src/user-files/header.js';
 import { frequentAttributes, type KnownAttributes } from '../attributes/use-attribute-types.js';
 import type { Directory } from '../calls/directory.js';
@@ -97,16 +97,16 @@ function otherTypeOf(known: KnownAttributes, key: string): CellKind | undefined 
 
 /**
  * The type that most other users have in the attribute, as the cells write it, or the type of all cells if the attribute is new.
- * Undefined if the user must choose the order of dates.
+ * Undefined if the user must choose what the cells mean.
  */
 function guessType({ field, style = unknownStyle }: Column, known: KnownAttributes): CellType | undefined {
   const key = attributeKeyOf(field);
   if (key === undefined) return undefined;
   if ((known.get(key) ?? 'null') === 'null') return style.common;
   const kind = otherTypeOf(known, key);
-  if (kind === 'number') return style.number;
-  if (kind === 'date') return style.dates.length === 1 ? style.dates[0] : undefined;
-  return kind;
+  if (kind !== 'number' && kind !== 'date') return kind;
+  const types = kind === 'number' ? style.numbers : style.dates;
+  return types.length === 1 ? types[0] : undefined;
 }
 
 /** Gives each column for one attribute the type that most other users have, or the type of its cells. */
@@ -157,20 +157,24 @@ export interface CellNote {
   readonly isStray: boolean;
 }
 
-const dateTypes = ['dayFirstDate', 'monthFirstDate'] as const;
-
-/** Whether the user must choose the order of day and month before these cells can become dates. */
-function hasOpenDates(
+/** How the user chooses the meaning of these cells before they can become numbers or dates. Undefined if it is clear. */
+function openChoiceOf(
   { type, style = unknownStyle }: Pick<Column, 'type' | 'style'>,
   filled: readonly string[],
-): boolean {
-  const isAnyDate = (cell: string) => dateTypes.some((date) => !isStray(valueOfCell(cell, date), 'date'));
-  return (
-    type === undefined && style.dates.length > 1 && filled.some((cell) => !isDate(cell)) && filled.every(isAnyDate)
-  );
+): { readonly kind: 'number' | 'date'; readonly advice: string } | undefined {
+  const { numbers, unclearNumber, dates } = style;
+  if (type !== undefined) return undefined;
+  const areAll = (types: readonly CellType[]) =>
+    types.length > 1 && filled.every((cell) => types.some((each) => !isStray(valueOfCell(cell, each), kindOf(each))));
+  if (filled.length > 0 && areAll(numbers)) {
+    const [first, second] = numbers.map((each) => readNumber(unclearNumber, each));
+    return { kind: 'number', advice: `Choose whether ${unclearNumber} is ${first} or ${second}.` };
+  }
+  if (filled.some((cell) => !isDate(cell)) && areAll(dates)) {
+    return { kind: 'date', advice: 'Choose whether the day or the month is first.' };
+  }
+  return undefined;
 }
-
-const orderAdvice = 'Choose whether the day or the month is first.';
 
 /** Returns undefined if the type of the column needs no explanation. */
 export function cellNoteOf(
@@ -182,9 +186,11 @@ export function cellNoteOf(
   const { type: cellType } = column;
   const filled = cells.filter((cell) => cell !== '');
   const expected = expectedTypeOf(key, kindOf(cellType), known);
-  const isOpen = hasOpenDates(column, filled);
+  const choice = openChoiceOf(column, filled);
   if (expected === undefined) {
-    if (isOpen && !known.has(key)) return { text: `These seem to be dates. ${orderAdvice}`, isStray: false };
+    if (choice !== undefined && !known.has(key)) {
+      return { text: `These seem to be ${choice.kind}s. ${choice.advice}`, isStray: false };
+    }
     return filled.length > 0 && filled.every(isDate) ? { text: 'Imported as a date.', isStray: false } : undefined;
   }
   const { type, isTypeOfOthers } = expected;
@@ -192,7 +198,7 @@ export function cellNoteOf(
   if (strays.length > 0) {
     const some = strays.length < filled.length ? 'Some cells are imported as text' : 'Imported as text';
     const why = isTypeOfOthers ? 'but other users have' : 'because they are not';
-    const advice = isOpen && type === 'date' ? ` ${orderAdvice}` : '';
+    const advice = choice?.kind === type ? ` ${choice.advice}` : '';
     return { text: `${some}, ${why} ${otherTypes[type].name}.${advice}`, isStray: true };
   }
   if (!isTypeOfOthers && known.has(key)) {

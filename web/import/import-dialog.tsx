@@ -113,7 +113,7 @@ export function ImportDialog({ directory, onClose, onImported }: ImportDialogPro
             onTakenChange={setOnTaken}
           />
         ) : (
-          <Content step={step} steps={steps} directory={directory} onRestSaved={() => saved({ isRestSaved: true })} />
+          <Content {...{ step, steps, directory, onTaken }} onRestSaved={() => saved({ isRestSaved: true })} />
         )}
       </div>
     </Dialog>
@@ -131,10 +131,11 @@ interface ContentProps {
   readonly step: Exclude<ImportStep, { kind: 'preview' }>;
   readonly steps: Pick<Steps, 'choose' | 'setStep'>;
   readonly directory: Directory;
+  readonly onTaken: OnTaken;
   onRestSaved(): void;
 }
 
-function Content({ step, steps: { choose, setStep }, directory, onRestSaved }: ContentProps) {
+function Content({ step, steps: { choose, setStep }, directory, onTaken, onRestSaved }: ContentProps) {
   switch (step.kind) {
     case 'choose':
       return (
@@ -161,12 +162,14 @@ function Content({ step, steps: { choose, setStep }, directory, onRestSaved }: C
           rows={step.source.rows}
           start={step.start}
           progress={step.progress}
+          onTaken={onTaken}
         />
       );
     case 'report':
       return (
         <ImportResult
           report={step.report}
+          onTaken={onTaken}
           corrections={step.corrections}
           onCorrected={() => {
             if (!step.isUnsaved) setStep({ ...step, isUnsaved: true });

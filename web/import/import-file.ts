@@ -145,7 +145,7 @@ async function readSamples(
   return {
     firstLine,
     samples,
-    styles: styles.map((style) => style.result(delimiter)),
+    styles: styles.map((style) => style.result()),
     rows,
     otherLetters,
     fault,

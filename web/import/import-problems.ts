@@ -7,16 +7,18 @@ export interface ProblemRow {
   /** Counted from 1. */
   readonly row: number;
   readonly cells: readonly string[];
+  readonly firstName?: string;
   readonly problem: Pick<RowProblem, 'field' | 'reason'>;
 }
 
 /** Returns the text for a required field without a value, and undefined for other problems. */
 export function explainEmpty(
   columns: readonly Column[],
-  { cells, problem }: Omit<ProblemRow, 'row'>,
+  { cells, firstName = '', problem }: Omit<ProblemRow, 'row'>,
 ): string | undefined {
   if (!requiredFields.includes(problem.field) || cellAt(columns, cells, problem.field) !== '') return undefined;
   if (columns.some((column) => isColumnOf(column, problem.field))) return 'is empty';
+  if (firstName.trim() !== '') return undefined;
   // Only an update can do without this column.
   return 'No user has this email, and a new user needs a first name.';
 }

@@ -52,8 +52,7 @@ export function ImportCheck({ check }: { check: CheckReport }) {
           counts={{
             'To create': created,
             'To update': updated,
-            // The server skips a row that changes nothing.
-            [onTaken === 'update' ? 'Without a change' : 'To skip']: skipped,
+            [onTaken === 'update' ? unchangedLabel : 'To skip']: skipped,
             'To reject': rejected,
           }}
         />
@@ -215,9 +214,10 @@ export interface ImportRunningProps {
   readonly rows: number;
   readonly start: RunStart;
   readonly progress: BatchState;
+  readonly onTaken: OnTaken;
 }
 
-export function ImportRunning({ fileName, rows, start, progress }: ImportRunningProps) {
+export function ImportRunning({ fileName, rows, start, progress, onTaken }: ImportRunningProps) {
   const id = useId();
   const done = doneOf(progress);
   const doneNow = done - doneOf(start.progress);
@@ -232,7 +232,7 @@ export function ImportRunning({ fileName, rows, start, progress }: ImportRunning
         {formatCount(done)} of {formatCount(rows)} rows done
         {seconds > 1 && doneNow > 0 ? `, ${formatCount(Math.round(doneNow / seconds))} per second` : ''}
       </p>
-      <Counts counts={countsOf(progress)} />
+      <Counts counts={countsOf(progress, onTaken)} />
       {progress.isWaiting ? (
         <p class="notice warning" role="status">
           The server does not accept rows at the moment. The import continues when it does. No row is created twice.
@@ -243,11 +243,12 @@ export function ImportRunning({ fileName, rows, start, progress }: ImportRunning
 }
 
 export interface ImportResultProps extends RejectedRowsProps {
+  readonly onTaken: OnTaken;
   /** Called after the download of the rows that were not sent. */
   onRestSaved(): void;
 }
 
-export function ImportResult({ onRestSaved, ...props }: ImportResultProps) {
+export function ImportResult({ onTaken, onRestSaved, ...props }: ImportResultProps) {
   const { report } = props;
   const { isWhole, rejected, problem, unclear, unclearRetried, unsent } = report;
   return (
@@ -258,7 +259,7 @@ export function ImportResult({ onRestSaved, ...props }: ImportResultProps) {
       {problem === '' ? null : <p class="notice danger">{problem}</p>}
       {unclear === undefined ? null : <UnclearRows {...unclear} canContinue={unsent !== undefined} />}
       {unclearRetried === undefined ? null : <UnclearRows {...unclearRetried} canContinue={false} />}
-      <Counts counts={countsOf(report)} />
+      <Counts counts={countsOf(report, onTaken)} />
       {unsent === undefined ? null : <UnsentRows report={report} onSaved={onRestSaved} />}
       {/* The table below does not show all rows. */}
       {rejected === report.rejectedRows.length ? null : (
@@ -352,8 +353,12 @@ function doneOf({ created, updated, skipped, rejected }: BatchState): number {
   return created + updated + skipped + rejected;
 }
 
-function countsOf({ created, updated, skipped, rejected }: BatchState) {
-  return { Created: created, Updated: updated, Skipped: skipped, Rejected: rejected };
+/** In an update, the server skips only rows that change nothing. */
+const unchangedLabel = 'Unchanged';
+
+function countsOf({ created, updated, skipped, rejected }: BatchState, onTaken: OnTaken) {
+  const skippedLabel = onTaken === 'update' ? unchangedLabel : 'Skipped';
+  return { Created: created, Updated: updated, [skippedLabel]: skipped, Rejected: rejected };
 }
 
 function rowsText(rows: number): string {

@@ -5,7 +5,7 @@
 import type { Row, RowProblem } from '../../src/user-files/columns.js';
 import { openCsv, readRecords, separatorLine } from '../../src/user-files/csv.js';
 import { type DecodedText, UnreadableFile } from '../../src/user-files/file-text.js';
-import { type Column, nameForFile } from '../../src/user-files/header.js';
+import { type Column, missingFields, nameForFile } from '../../src/user-files/header.js';
 import type { Directory } from '../calls/directory.js';
 import { formatLine } from '../text/csv-line.js';
 import { createBlobWriter } from '../ui/download.js';
@@ -50,6 +50,8 @@ export interface RejectedRow {
   readonly row: number;
   readonly line: number;
   readonly cells: readonly string[];
+  /** Entered for a new user, if the file has no column for it. */
+  readonly firstName?: string;
   readonly problem: RowProblem;
 }
 
@@ -120,7 +122,7 @@ async function importFrom(
       if (rejectedRows.length < rejectedKeptMax) rejectedRows.push({ row, line, cells, problem });
       else {
         rest.write(format(cells, problem));
-        restReasons.add({ row, line }, reasonOf(source, cells, problem));
+        restReasons.add({ row, line }, reasonOf(source, { cells, problem }));
       }
     },
   });
@@ -170,14 +172,16 @@ export async function retryRejected(
     onChange: () => onProgress(sender.state),
     onAccepted: ({ row }) => void open.delete(row),
     onRejected({ row, line, original }, problem) {
-      open.set(row, { row, line, cells: [original].flat(), problem });
+      open.set(row, { ...open.get(row), row, line, cells: [original].flat(), problem });
     },
   });
   async function* rows(): AsyncGenerator<BatchRow> {
     const drafts = fileRowsOf(rejectedRows, source.columns);
-    for (const [index, { row }] of rejectedRows.entries()) {
+    for (const [index, { row, firstName = '' }] of rejectedRows.entries()) {
       const draft = drafts[index];
-      if (draft !== undefined) yield { ...draft, row };
+      if (draft === undefined) continue;
+      const isNamed = draft.user !== undefined && firstName.trim() !== '';
+      yield isNamed ? { ...draft, row, user: { ...draft.user, firstName: firstName.trim() } } : { ...draft, row };
     }
   }
   const problem = await problemOf(signal, () => sendAll(rows(), (batch) => sender.send(batch)));
@@ -199,16 +203,16 @@ export async function retryRejected(
 /** The reasons of all rejected rows, the most frequent first. */
 export function reasonsOf({ source, rejectedRows, rejectedRest }: ImportReport): readonly RejectReason[] {
   const reasons = createReasons(rejectedRest.reasons);
-  for (const { row, line, cells, problem } of rejectedRows)
-    reasons.add({ row, line }, reasonOf(source, cells, problem));
+  for (const rejectedRow of rejectedRows) reasons.add(rejectedRow, reasonOf(source, rejectedRow));
   return reasons.list();
 }
 
 /** A reason that all rows with the same problem share. */
-function reasonOf({ columns }: ImportFile, cells: readonly string[], problem: RowProblem) {
+function reasonOf({ columns }: ImportFile, rejectedRow: Pick<RejectedRow, 'cells' | 'firstName' | 'problem'>) {
+  const { problem } = rejectedRow;
   // Only the first rejected rows are compared with the others of the file.
   if (problem.reason === 'EMAIL_TAKEN') return { ...problem, message: 'Another user or another row has this email.' };
-  return { ...problem, message: explainEmpty(columns, { cells, problem }) ?? problem.message };
+  return { ...problem, message: explainEmpty(columns, rejectedRow) ?? problem.message };
 }
 
 function explainRejected(source: ImportFile, rejectedRows: readonly RejectedRow[]) {
@@ -219,7 +223,7 @@ function explainRejected(source: ImportFile, rejectedRows: readonly RejectedRow[
 export function rejectedFileOf({ source, rejected, rejectedRows, rejectedRest, mark }: ImportReport): Blob | undefined {
   if (rejected === 0) return undefined;
   const { header, format } = rejectedCsvOf(source);
-  const rows = rejectedRows.map(({ cells, problem }) => format(cells, problem));
+  const rows = rejectedRows.map(({ cells, problem, firstName }) => format(cells, problem, firstName));
   return new Blob([mark, header, ...rows, rejectedRest.csv], { type: 'text/csv' });
 }
 
@@ -243,8 +247,13 @@ async function* rowsAfter<T extends { readonly row: number }>(last: number, rows
   for await (const row of rows) if (row.row > last) yield row;
 }
 
+/** Only a file for an update may lack it. Its rows for new users then need a first name from elsewhere. */
+export function lacksFirstName(columns: readonly Column[]): boolean {
+  return missingFields(columns).includes('first_name');
+}
+
 function rejectedCsvOf({ columns, delimiter }: ImportFile) {
-  return createRejectedCsv(columns.map(nameForFile), delimiter);
+  return createRejectedCsv(columns.map(nameForFile), delimiter, lacksFirstName(columns));
 }
 
 /** Opens the file for reading. `share` is the share of its bytes that was read so far. */

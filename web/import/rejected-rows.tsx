@@ -6,10 +6,12 @@ import { isColumnOf } from '../../src/user-files/header.js';
 import { formatCount } from '../text/format.js';
 import { ScrollRegion } from '../ui/scroll-region.js';
 import { fieldText } from './csv.js';
-import type { ImportReport, RejectedRow } from './import-users.js';
+import { type ImportReport, lacksFirstName, type RejectedRow } from './import-users.js';
 
-/** The cells of the corrected rows, by the number of the row. */
-export type Corrections = Map<number, readonly string[]>;
+type Correction = Pick<RejectedRow, 'cells' | 'firstName'>;
+
+/** By the number of the row. */
+export type Corrections = Map<number, Correction>;
 
 // A row with more cells, perhaps of another file, is corrected in the downloaded file.
 const extraCellsMax = 20;
@@ -38,10 +40,13 @@ export function RejectedRows({ report, corrections, onCorrected }: RejectedRowsP
       name: `Cell ${index + 1}`,
     })),
   ];
-  const onEdit = ({ row, cells }: RejectedRow, index: number, text: string) => {
+  const needsFirstName = ({ problem, firstName }: RejectedRow) =>
+    lacksFirstName(columns) && (problem.field === 'first_name' || firstName !== undefined);
+  const hasFirstNames = rejectedRows.some(needsFirstName);
+  const onEdit = ({ row, cells }: RejectedRow, edit: (before: Correction) => Correction) => {
     const length = Math.max(columns.length, cells.length);
-    const before = corrections.get(row) ?? Array.from({ length }, (_, at) => cells[at] ?? '');
-    corrections.set(row, before.with(index, text));
+    const before = corrections.get(row) ?? { cells: Array.from({ length }, (_, at) => cells[at] ?? '') };
+    corrections.set(row, edit(before));
     onCorrected();
   };
   return (
@@ -52,6 +57,7 @@ export function RejectedRows({ report, corrections, onCorrected }: RejectedRowsP
             <tr>
               <th scope="col">Row</th>
               <th scope="col">Problem</th>
+              {hasFirstNames ? <th scope="col">First name</th> : null}
               {shown.map(({ index, name }) => (
                 <th key={index} scope="col">
                   {name}
@@ -66,7 +72,11 @@ export function RejectedRows({ report, corrections, onCorrected }: RejectedRowsP
                 rejectedRow={rejectedRow}
                 text={texts.get(rejectedRow.row) ?? rejectedRow.problem.message}
                 columns={shown}
-                onEdit={(index, text) => onEdit(rejectedRow, index, text)}
+                firstNameCell={!hasFirstNames ? 'none' : needsFirstName(rejectedRow) ? 'input' : 'empty'}
+                onEdit={(index, text) =>
+                  onEdit(rejectedRow, ({ cells, ...rest }) => ({ ...rest, cells: cells.with(index, text) }))
+                }
+                onFirstName={(firstName) => onEdit(rejectedRow, (before) => ({ ...before, firstName }))}
               />
             ))}
           </tbody>
@@ -95,11 +105,39 @@ interface RowProps {
   readonly text: string;
   /** A column of cells after the last column of the file has no field. */
   readonly columns: readonly { readonly index: number; readonly name: string; readonly field?: string }[];
+  readonly firstNameCell: 'none' | 'empty' | 'input';
   onEdit(index: number, text: string): void;
+  onFirstName(text: string): void;
 }
 
-function Row({ rejectedRow: { row, line, cells, problem }, text, columns, onEdit }: RowProps) {
+function Row({ rejectedRow, text, columns, firstNameCell, onEdit, onFirstName }: RowProps) {
+  const { row, line, cells, firstName = '', problem } = rejectedRow;
   const id = useId();
+  const inputCell = (
+    key: number | string,
+    name: string,
+    cell: string,
+    isInvalid: boolean,
+    onText: (text: string) => void,
+  ) => {
+    // An input of one line would lose the line breaks.
+    const Input = /[\r\n]/.test(cell) ? 'textarea' : 'input';
+    return (
+      <td key={key} data-label={name}>
+        <Input
+          class="input"
+          aria-label={`${name} in row ${row}`}
+          aria-invalid={isInvalid}
+          {...(isInvalid && { 'aria-describedby': id })}
+          dir="auto"
+          defaultValue={cell}
+          // The browser offers values of other rows.
+          autocomplete="off"
+          onInput={(event: TargetedEvent<HTMLInputElement | HTMLTextAreaElement>) => onText(event.currentTarget.value)}
+        />
+      </td>
+    );
+  };
   return (
     <tr>
       <th scope="row" class="numeric">
@@ -108,31 +146,17 @@ function Row({ rejectedRow: { row, line, cells, problem }, text, columns, onEdit
       <td id={id} class="why">
         <ProblemText problem={{ field: problem.field, message: text }} />
       </td>
+      {firstNameCell === 'empty' ? <td /> : null}
+      {firstNameCell === 'input'
+        ? inputCell('firstName', 'First name', firstName, problem.field === 'first_name', onFirstName)
+        : null}
       {columns.map(({ index, name, field }) => {
         const cell = cells[index] ?? '';
         // Most rows do not have such cells.
         if (field === undefined && index >= cells.length) return <td key={index} />;
         const isInvalid =
           field === undefined ? cell.trim() !== '' : isAt(problem.field, field) || isColumnOf({ field }, problem.field);
-        // An input of one line would lose the line breaks.
-        const Input = /[\r\n]/.test(cell) ? 'textarea' : 'input';
-        return (
-          <td key={index} data-label={name}>
-            <Input
-              class="input"
-              aria-label={`${name} in row ${row}`}
-              aria-invalid={isInvalid}
-              {...(isInvalid && { 'aria-describedby': id })}
-              dir="auto"
-              defaultValue={cell}
-              // The browser offers values of other rows.
-              autocomplete="off"
-              onInput={(event: TargetedEvent<HTMLInputElement | HTMLTextAreaElement>) =>
-                onEdit(index, event.currentTarget.value)
-              }
-            />
-          </td>
-        );
+        return inputCell(index, name, cell, isInvalid, (text) => onEdit(index, text));
       })}
     </tr>
   );

@@ -174,7 +174,7 @@ function fileOf({ file, delimiter, encodingFound, hasHeader, columns, rows }: Fi
 }
 
 export function corrected(report: ImportReport, corrections: Corrections): ImportReport {
-  const rejectedRows = report.rejectedRows.map((row) => ({ ...row, cells: corrections.get(row.row) ?? row.cells }));
+  const rejectedRows = report.rejectedRows.map((row) => ({ ...row, ...corrections.get(row.row) }));
   return { ...report, rejectedRows };
 }
 

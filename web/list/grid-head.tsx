@@ -135,7 +135,7 @@ function SelectAll({ selection, total, canSelect }: Pick<GridHeadProps, 'selecti
         type="checkbox"
         aria-label={total === undefined ? 'Select all that match' : `Select all ${formatCount(total)}`}
         checked={isWhole}
-        disabled={!canSelect}
+        disabled={!canSelect || (selection.isEmpty && !selection.maySelectAll)}
         indeterminate={!isWhole && !selection.isEmpty}
         onChange={() => (selection.isEmpty ? selection.selectAll() : selection.clear())}
       />

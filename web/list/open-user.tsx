@@ -85,9 +85,11 @@ export function OpenUser(props: OpenUserProps) {
 }
 
 /** The attributes with which a new user matches the filter, as far as the caller may write them. */
-function newAttributes({ query, directory }: UserList): JsonObject {
-  const { protectedAttributes } = directory.caller;
-  const allowed = Object.entries(filteredValues(query.filter)).filter(([key]) => !protectedAttributes.has(key));
+function newAttributes(list: UserList): JsonObject {
+  // The filter that is shown may be invalid, and then the list is that of another one.
+  if (!list.isShowing(list.query)) return {};
+  const { protectedAttributes } = list.directory.caller;
+  const allowed = Object.entries(filteredValues(list.query.filter)).filter(([key]) => !protectedAttributes.has(key));
   return Object.fromEntries(allowed);
 }
 

@@ -20,7 +20,10 @@ export function SelectionBar({ list, selection, total, children }: SelectionBarP
   useStore(selection);
   const { ids, isAll, earlier } = selection;
   const canSelectAll =
-    !isAll && !list.isOutdated && (total === undefined || total > ids.size || (total > 0 && earlier.size > 0));
+    !isAll &&
+    !list.isOutdated &&
+    selection.maySelectAll &&
+    (total === undefined || total > ids.size || (total > 0 && earlier.size > 0));
   // Actions change these users too, although their rows are not here.
   const elsewhere = [...earlier].filter((id) => list.rowOf(id) < 0).length;
   const text = `${countText(selection, total)} selected${elsewhere > 0 ? `, ${formatCount(elsewhere)} from another search` : ''}`;

@@ -26,8 +26,8 @@ export function useRowSelection(list: UserList, selection: Selection): RowSelect
   /** The user that was toggled last, where a range begins. */
   const start = useRef('');
 
-  // Rows that are about to disappear are not among all that match, and would make their number wrong.
-  const canSelect = (id: string) => !list.isOutdated && !(selection.isAll && list.leavingReason(id) !== undefined);
+  // Rows that are about to disappear do not match.
+  const canSelect = (id: string) => !list.isOutdated && list.leavingReason(id) === undefined;
   const isSelected = (id: string) => selection.has(id) && !(selection.isAll && list.leavingReason(id) !== undefined);
   const refuseRange = useRangeRefusal(list, selection);
   const onSelect = useCallback(

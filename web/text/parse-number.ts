@@ -8,33 +8,36 @@ export function hasDecimalComma(): boolean {
   return localComma;
 }
 
-/**
- * Accepts a decimal point or comma, and an exponent. Returns Infinity for a number that is too large, and undefined for
- * everything else, also for 50,000, which is fifty thousand for one person and fifty for another, and for 50.000 in a
- * language with a decimal comma.
- */
-export function parseNumber(text: string, isDotUnclear = hasDecimalComma()): number | undefined {
-  const trimmed = text.trim();
-  if (!/^-?\d*(?:[.,]?\d+|\d[.,])(?:e[+-]?\d+)?$/i.test(trimmed)) return undefined;
-  if (/^-?[1-9]\d{0,2},\d{3}$/.test(trimmed)) return undefined;
-  if (isDotUnclear && /^-?[1-9]\d{0,2}\.\d{3}$/.test(trimmed)) return undefined;
-  return Number(trimmed.replace(',', '.'));
-}
-
 /** With groups of three digits, or of two before the last three, as in India. */
 const groupedForm = /^-?[1-9]\d{0,2}([.,'’\s])(?:\d{2,3}\1)*\d{3}(?:([.,])\d+)?$/;
+const plainForm = /^-?\d*(?:[.,]?\d+|\d[.,])(?:e[+-]?\d+)?$/i;
 
 /**
- * Also accepts 1,234.5 and 1 500. If the separator of 50,000 or 50.000 is the decimal one of the browser's language, it is
- * fifty, otherwise fifty thousand. Use this where the page shows what it understood.
+ * The number with a decimal point and without groups; undefined if the text is not a number. Accepts 1,5 and 1.5, an exponent,
+ * 1,234.5 and 1 500. If the separator of 50,000 or 50.000 is the decimal one of the browser's language, it is fifty, otherwise
+ * fifty thousand. So the page must show what it understood.
  */
-export function parseLocalNumber(text: string, isDecimalComma = hasDecimalComma()): number | undefined {
+export function localLiteral(text: string, isDecimalComma = hasDecimalComma()): string | undefined {
   const trimmed = text.trim();
   const [, group, point] = groupedForm.exec(trimmed) ?? [];
-  if (group === undefined || group === point) return parseNumber(trimmed, false);
+  if (group === undefined || group === point) return plainForm.test(trimmed) ? trimmed.replace(',', '.') : undefined;
   const isOnly = point === undefined && trimmed.indexOf(group) === trimmed.lastIndexOf(group);
   const isDecimal = isOnly && group === (isDecimalComma ? ',' : '.');
-  return Number((isDecimal ? trimmed : trimmed.replaceAll(group, '')).replace(',', '.'));
+  return (isDecimal ? trimmed : trimmed.replaceAll(group, '')).replace(',', '.');
+}
+
+/** Returns Infinity for a number that is too large. */
+export function parseLocalNumber(text: string, isDecimalComma = hasDecimalComma()): number | undefined {
+  const literal = localLiteral(text, isDecimalComma);
+  return literal === undefined ? undefined : Number(literal);
+}
+
+/** Says what numbers such as 50,000 mean; empty if a text is not a number, or if all are written as the page writes them. */
+export function understoodText(...texts: readonly string[]): string {
+  const typed = texts.map((text) => text.trim()).filter((text) => text !== '');
+  const numbers = typed.map((text) => parseLocalNumber(text)).filter(Number.isFinite);
+  const isClear = numbers.length < typed.length || typed.every((text, at) => isUsualText(text, numbers[at] ?? 0));
+  return isClear ? '' : `Means ${numbers.join(' and ')}.`;
 }
 
 /** The number as `parseLocalNumber` reads it. */
@@ -44,8 +47,11 @@ export function localNumberText(value: number, isDecimalComma = hasDecimalComma(
 
 export const numberProblem = 'Enter a number, such as 42, -1.5 or 50000.';
 
-/** Whether a person may mean a number: what `parseNumber` accepts, and numbers such as 50,000 or 1.234,5. */
+function isUsualText(text: string, number: number): boolean {
+  return text === String(number) || text === localNumberText(number);
+}
+
+/** Whether a person may mean a number, also with groups. */
 export function looksLikeNumber(text: string): boolean {
-  const isGrouped = /^-?[1-9]\d{0,2}(?:[.,'’\s]\d{3})+(?:[.,]\d+)?$/.test(text.trim());
-  return isGrouped || Number.isFinite(parseNumber(text));
+  return Number.isFinite(parseLocalNumber(text));
 }

@@ -5,7 +5,7 @@
 import { inexactNumberText, isExactNumber } from '../../src/json.js';
 import { hasInfinity, readJson } from '../../src/user-files/read-json.js';
 import { isDate } from '../text/days.js';
-import { numberProblem, parseNumber } from '../text/parse-number.js';
+import { localLiteral, localNumberText, numberProblem, understoodText } from '../text/parse-number.js';
 import type { JsonObject, JsonValue } from './user-fields.js';
 
 export const attributeTypes = {
@@ -110,6 +110,7 @@ function linesOf(text: string): string[] {
 
 function textOf(value: JsonValue): string {
   if (typeof value === 'string') return value;
+  if (typeof value === 'number') return localNumberText(value);
   return Array.isArray(value) && isListOfLines(value) ? value.join('\n') : JSON.stringify(value, null, 2);
 }
 
@@ -120,10 +121,14 @@ export function withType(row: AttributeRow, type: AttributeType): AttributeRow {
   if (type === 'json' && row.type !== 'json') {
     const isText = row.type === 'text' || row.type === 'date' || row.type === 'link' || row.type === 'list';
     const value = row.type === 'list' ? linesOf(row.text) : row.text;
+    if (row.type === 'number') return { ...rest, type, text: localLiteral(row.text) ?? row.text };
     return { ...rest, type, text: isText && row.text !== '' ? JSON.stringify(value, null, 2) : row.text };
   }
   const value = row.type === 'json' ? readJson(row.text) : undefined;
-  const isPlain = typeof value === 'string' || (type === 'list' && Array.isArray(value));
+  const isPlain =
+    typeof value === 'string' ||
+    (type === 'list' && Array.isArray(value)) ||
+    (type === 'number' && typeof value === 'number');
   return { ...rest, type, text: isPlain ? textOf(value as JsonValue) : row.text };
 }
 
@@ -159,9 +164,9 @@ function readValue(row: AttributeRow): { value: JsonValue } | { problem: string 
     case 'null':
       return { value: null };
     case 'number': {
-      const value = parseNumber(text);
-      if (value === undefined) return { problem: numberProblem };
-      return isExactNumber(text.trim().replace(',', '.')) ? { value } : { problem: tooManyDigits };
+      const literal = localLiteral(text);
+      if (literal === undefined) return { problem: numberProblem };
+      return isExactNumber(literal) ? { value: Number(literal) } : { problem: tooManyDigits };
     }
     case 'json': {
       const value = readJson(text);
@@ -169,6 +174,11 @@ function readValue(row: AttributeRow): { value: JsonValue } | { problem: string 
       return value === undefined ? { problem: jsonProblem(text) } : { value: value as JsonValue };
     }
   }
+}
+
+/** Says which number was typed, if that is not obvious. */
+export function numberHint({ type, text, untouched }: AttributeRow): string | undefined {
+  return type === 'number' && untouched === undefined ? understoodText(text) || undefined : undefined;
 }
 
 /** Somebody who clears a value may want to remove the attribute. */

@@ -7,6 +7,8 @@ export interface Selection {
   readonly isAll: boolean;
   /** Empty unless `isAll`. */
   readonly excluded: ReadonlySet<string>;
+  /** The excluded users that no longer match the list's query. They stay excluded, in case they match again. */
+  readonly away: ReadonlySet<string>;
   /** The selected users that were selected before the last change of the query. Empty if `isAll`. */
   readonly earlier: ReadonlySet<string>;
   readonly isEmpty: boolean;
@@ -16,22 +18,31 @@ export interface Selection {
   toggle(id: string): void;
   /** Gives all these users the state of `isSelected`. */
   toggleRange(ids: Iterable<string>, isSelected: boolean): void;
+  /** False while the list still shows the users of another query than the one that was asked for last. */
+  readonly maySelectAll: boolean;
+  /** Does nothing unless `maySelectAll`. */
   selectAll(): void;
   clear(): void;
   /** Call this if the query changes. Keeps single users, but not "all that match", which would mean other users. */
   leaveQuery(): void;
   /** Call this after users were deleted. */
   forget(ids: Iterable<string>): void;
+  /**
+   * Call this if a user begins or stops to match the list's query. Who stops to match is not selected any more, unless it was
+   * selected before the last change of the query.
+   */
+  setMatching(id: string, isMatching: boolean): void;
   /** Returns a function that ends the subscription. */
   subscribe(listener: () => void): () => void;
 }
 
-export function createSelection(): Selection {
+export function createSelection(maySelectAll = () => true): Selection {
   let isAll = false;
   /** Those whose state differs from `isAll`. */
   let different = new Set<string>();
   const none: ReadonlySet<string> = new Set();
   let earlier = none;
+  let away = none;
   const listeners = new Set<() => void>();
 
   const changed = () => {
@@ -42,6 +53,7 @@ export function createSelection(): Selection {
     isAll = all;
     different = new Set();
     earlier = none;
+    away = none;
     changed();
   };
   /** Replaces the set, so that a reader can keep the previous one. */
@@ -53,7 +65,13 @@ export function createSelection(): Selection {
     }
     different = next;
     earlier = new Set([...earlier].filter((id) => next.has(id)));
+    away = new Set([...away].filter((id) => next.has(id)));
     changed();
+  };
+
+  const forget = (ids: Iterable<string>) => {
+    const known = [...ids].filter((id) => different.has(id));
+    if (known.length > 0) write(known, () => false);
   };
 
   return {
@@ -69,26 +87,39 @@ export function createSelection(): Selection {
     get earlier() {
       return earlier;
     },
+    get away() {
+      return away;
+    },
     get isEmpty() {
       return !isAll && different.size === 0;
     },
     has: (id) => different.has(id) !== isAll,
     count(total) {
       if (!isAll) return different.size;
-      return total === undefined ? undefined : Math.max(0, total - different.size);
+      return total === undefined ? undefined : Math.max(0, total - (different.size - away.size));
     },
     toggle: (id) => write([id], () => !different.has(id)),
     toggleRange: (ids, isSelected) => write(ids, () => isSelected !== isAll),
-    selectAll: () => restart(true),
+    get maySelectAll() {
+      return maySelectAll();
+    },
+    selectAll() {
+      if (maySelectAll()) restart(true);
+    },
     clear: () => restart(false),
     leaveQuery() {
       if (isAll) return restart(false);
       earlier = different;
       if (earlier.size > 0) changed();
     },
-    forget(ids) {
-      const known = [...ids].filter((id) => different.has(id));
-      if (known.length > 0) write(known, () => false);
+    forget,
+    setMatching(id, isMatching) {
+      if (!isAll) {
+        if (!isMatching && !earlier.has(id)) forget([id]);
+      } else if (different.has(id) && away.has(id) === isMatching) {
+        away = new Set(isMatching ? [...away].filter((other) => other !== id) : [...away, id]);
+        changed();
+      }
     },
     subscribe(listener) {
       listeners.add(listener);

@@ -123,7 +123,7 @@ interface ToastItemProps {
 }
 
 function ToastItem({ toast, isPaused, onLeave, onFailures }: ToastItemProps) {
-  const { id, text, undo, failures, tone = 'neutral', isUndoing } = toast;
+  const { id, text, undo, offer, failures, tone = 'neutral', isUndoing } = toast;
   const leftMs = useRef(toastMs);
   const isTimed = tone !== 'danger' && !isPaused && !isUndoing;
   useEffect(() => {
@@ -145,6 +145,18 @@ function ToastItem({ toast, isPaused, onLeave, onFailures }: ToastItemProps) {
       {undo === undefined ? null : (
         <button type="button" class="button small" aria-disabled={isUndoing} onClick={withFocus(() => undoToast(id))}>
           {isUndoing ? 'Undoing…' : 'Undo'}
+        </button>
+      )}
+      {offer === undefined ? null : (
+        <button
+          type="button"
+          class="button small"
+          onClick={withFocus(() => {
+            closeToast(id);
+            offer.run();
+          })}
+        >
+          {offer.label}
         </button>
       )}
       {failures === undefined ? null : (

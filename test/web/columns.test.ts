@@ -135,6 +135,58 @@ describe.skipIf(browserMissing !== undefined)('the columns of a list', () => {
     expectNoFaults();
   });
 
+  it('say by what the list is sorted if they do not show it', async () => {
+    const { page, expectAccessible, expectNoFaults } = await site.open(shown);
+    await rows(page).first().waitFor();
+    const order = page.getByRole('button', { name: /^Sorted by / });
+    await head(page, 'age').getByRole('button', { name: 'age', exact: true }).click();
+    await expect.poll(() => head(page, 'age').getAttribute('aria-sort'), pollTimeout).toBe('ascending');
+    expect(await order.count()).toBe(0);
+    await head(page, 'age').getByRole('button', { name: 'Options of the column age' }).click();
+    await page.getByRole('menuitem', { name: 'Hide' }).click();
+    await order.waitFor();
+    expect(await order.textContent()).toBe('Sorted by age');
+    expect(await order.getAttribute('aria-label')).toBe('Sorted by age, ascending. Sort by newest first instead');
+    await expectAccessible();
+    // On a phone, the field for the order says so.
+    await page.setViewportSize({ width: 390, height: 800 });
+    await order.waitFor({ state: 'detached' });
+    await page.setViewportSize({ width: 1280, height: 800 });
+    await order.waitFor();
+    await page.getByRole('button', { name: 'Filter', exact: true }).focus();
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Enter');
+    await order.waitFor({ state: 'detached' });
+    expect(page.url()).not.toContain('order_by');
+    const focused = () => page.evaluate(() => document.activeElement?.getAttribute('data-row'));
+    await expect.poll(focused, pollTimeout).toBe('0');
+    expect(await head(page, 'Created').getAttribute('aria-sort')).toBe('descending');
+    expectNoFaults();
+  });
+
+  it('say by what the list is sorted after the panel of a user has taken their place, and for a link', async () => {
+    const { page, expectNoFaults } = await site.open('#order_by=attributes.age.years+desc');
+    const order = page.getByRole('button', { name: 'Sorted by age › years, descending' });
+    await order.waitFor();
+    await page.goto(`${site.app.http}/#order_by=attributes.${'long_'.repeat(40)}`);
+    const long = page.getByRole('button', { name: 'Sorted by long_' });
+    await long.waitFor();
+    expect((await long.boundingBox())?.width).toBeLessThanOrEqual(240);
+    await page.goto(`${site.app.http}/#order_by=update_time`);
+    await page.getByRole('button', { name: 'Sorted by time of update, ascending' }).waitFor();
+    await page.getByRole('button', { name: 'Options of the column Created' }).waitFor();
+    await page.goto(`${site.app.http}/#order_by=create_time`);
+    await order.waitFor({ state: 'detached' });
+    await rows(page).first().click();
+    await page.getByRole('complementary').waitFor();
+    await page.setViewportSize({ width: 1024, height: 800 });
+    await page.getByRole('button', { name: 'Sorted by time of creation, ascending' }).waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('complementary').waitFor({ state: 'detached' });
+    await page.getByRole('button', { name: 'Sorted by time of creation' }).waitFor({ state: 'detached' });
+    expectNoFaults();
+  });
+
   it('are as wide as their content, also after a reload, and stay so while rows change', async () => {
     const { page, expectNoFaults } = await site.open(shown);
     await rows(page).first().waitFor();

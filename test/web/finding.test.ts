@@ -557,6 +557,28 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     expectNoFaults();
   });
 
+  it('offers to clear a search that is too long, as in a link', async () => {
+    const long = `#query=${'x'.repeat(300)}`;
+    const { page, expectAccessible, expectNoFaults } = await open(long);
+    const failure = page.getByRole('alert');
+    const expectCleared = async () => {
+      await failure.getByText('The search must have at most 256 characters.').waitFor();
+      expect(await failure.getByRole('button').allTextContents()).toEqual(['Clear the search']);
+      await expectAccessible();
+      await failure.getByRole('button', { name: 'Clear the search' }).click();
+      await failure.waitFor({ state: 'detached' });
+      await expect.poll(() => names(page), pollTimeout).toEqual(everyone);
+      expect(await page.getByRole('searchbox').inputValue()).toBe('');
+    };
+    await expectCleared();
+    // Above the rows of the previous search.
+    await page.evaluate((hash) => {
+      location.hash = hash;
+    }, long);
+    await expectCleared();
+    expectNoFaults();
+  });
+
   it('mentions the space key only if there may be a keyboard', async () => {
     const hint = (page: Page) => popover(page).getByText('↓ and Space select several.');
     const { page } = await open();

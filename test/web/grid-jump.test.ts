@@ -158,6 +158,57 @@ describe.skipIf(browserMissing !== undefined)('a jump in a long list', () => {
     expectNoFaults();
   });
 
+  it.each([
+    [0, 0.5],
+    [0.5, 0],
+  ])('starts no range that has rows between that are not loaded (from %d to %d)', async (from, to) => {
+    const { page, expectAccessible, expectNoFaults } = await open('#order_by=email');
+    const boxIn = async (index: number) =>
+      page.getByRole('checkbox', { name: (await loaded(page))[index]?.name ?? '' });
+    const bar = page.getByRole('region', { name: 'Selection' });
+    await scrollTo(page, from);
+    await (await boxIn(1)).click();
+    await bar.getByText('1 selected').waitFor();
+    await scrollTo(page, to);
+    const last = await boxIn(2);
+    await last.click({ modifiers: ['Shift'] });
+    await page.getByText('Only rows that are loaded can be selected as a range.').waitFor();
+    await bar.getByText('1 selected').waitFor();
+    expect(await last.isChecked()).toBe(false);
+    await expectAccessible();
+    const offer = page.getByRole('region', { name: 'Notifications' }).getByRole('button', { name: /^Select all/ });
+    expect(await offer.textContent()).toBe('Select all 20,000');
+    await offer.click();
+    await bar.getByText('All 20,000 selected').waitFor();
+    expect(await last.isChecked()).toBe(true);
+    expect(await offer.count()).toBe(0);
+    expectNoFaults();
+  });
+
+  it('does not offer to select all users of another search, and starts no range from a row that was dropped', async () => {
+    const { page, expectNoFaults } = await open('#order_by=email');
+    const text = page.getByText('Only rows that are loaded can be selected as a range.');
+    const boxIn = async (index: number) =>
+      page.getByRole('checkbox', { name: (await loaded(page))[index]?.name ?? '' });
+    await (await boxIn(1)).click();
+    // More pages than the memory keeps.
+    for (let part = 0.03; part < 1; part += 0.03) {
+      await scrollTo(page, part);
+      await loaded(page);
+    }
+    const last = await boxIn(2);
+    await last.click({ modifiers: ['Shift'] });
+    await text.waitFor();
+    expect(await last.isChecked()).toBe(false);
+    await page.getByRole('searchbox').fill('00077');
+    await text.waitFor({ state: 'detached' });
+    // The row of another search is not where a range begins.
+    await expect.poll(async () => (await shown(page)).length, pollTimeout).toBe(1);
+    await (await boxIn(0)).click({ modifiers: ['Shift'] });
+    await page.getByText('2 selected, 1 from another search').first().waitFor();
+    expectNoFaults();
+  });
+
   it('leads to both ends with the keyboard', async () => {
     const { page, expectNoFaults } = await open('#order_by=email');
     await page.locator('[data-id]').first().focus();

@@ -615,7 +615,7 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       );
     });
 
-    const pill = (page: Page) => page.getByRole('button', { name: /^Show .* new users?$/ });
+    const pill = (page: Page) => page.getByRole('button', { name: /^Show .* new users?(, newest first)?$/ });
     const panel = (page: Page) => page.getByRole('complementary');
     const submit = (page: Page, name: string) =>
       panel(page).or(page.getByRole('dialog')).getByRole('button', { name, exact: true });
@@ -633,7 +633,7 @@ describe.skipIf(browserMissing !== undefined)('the list', () => {
       const id = (await rows(page).first().getAttribute('data-id')) ?? '';
       await site.app.client.updateUser({ user: { id, lastName: 'Heard' }, updateMask: ['last_name'] });
       await row(page, 'Heard').waitFor();
-      expect(await pill(page).textContent()).toBe('Show 1 new user');
+      expect(await pill(page).textContent()).toMatch(/^Show 1 new user(, newest first)?$/);
       await expect.poll(() => total(page), pollTimeout).toBe(`${(users + 1).toLocaleString('en')} users`);
     }
 

@@ -94,13 +94,13 @@ describe.skipIf(browserMissing !== undefined)('a list with a filter', () => {
     await create('Created', 'Sales');
     await expect.poll(() => pill(page).textContent(), pollTimeout).toBe('Show 1 new match');
     await move(moved.id, 'Sales');
-    await expect.poll(() => pill(page).textContent(), pollTimeout).toBe('Show 2 new matches');
+    await expect.poll(() => pill(page).textContent(), pollTimeout).toBe('Show 2 new matches, newest update first');
     await expect.poll(() => total(page), pollTimeout).toBe('302 matches');
     await expectAccessible();
     await move(moved.id, 'Support');
-    await expect.poll(() => pill(page).textContent(), pollTimeout).toBe('Show 1 new match');
+    await expect.poll(() => pill(page).textContent(), pollTimeout).toBe('Show 1 new match, newest update first');
     await move(moved.id, 'Sales');
-    await expect.poll(() => pill(page).textContent(), pollTimeout).toBe('Show 2 new matches');
+    await expect.poll(() => pill(page).textContent(), pollTimeout).toBe('Show 2 new matches, newest update first');
     await pill(page).click();
     await row(page, 'Moved').waitFor();
     const first = await rows(page).evaluateAll((all) => all.slice(0, 2).map((each) => each.textContent));
@@ -115,6 +115,35 @@ describe.skipIf(browserMissing !== undefined)('a list with a filter', () => {
     await create('Third', 'Sales');
     await pill(page).click();
     await row(page, 'Third').waitFor();
+    expectNoFaults();
+  });
+
+  it('says that new matches need another order, and leaves the saved view if it has one', async () => {
+    await createMany(300, 'Sales');
+    const { page, expectNoFaults } = await open(`${sales}&order_by=email&name=Sellers`);
+    const view = (name: string) => page.getByRole('button', { name: `View: ${name}`, exact: true });
+    await expect.poll(() => total(page), pollTimeout).toBe('300 matches');
+    await view('Sellers').waitFor();
+    await create('Zoe', 'Sales');
+    await expect.poll(() => pill(page).textContent(), pollTimeout).toBe('Show 1 new match, newest first');
+    await pill(page).click();
+    await row(page, 'Zoe').waitFor();
+    await view('All users').waitFor();
+    const { hash } = new URL(page.url());
+    expect(hash).toBe(sales.replaceAll('%20', '+'));
+    await page.goBack();
+    await view('Sellers').waitFor();
+    // Nothing of the view changes in its own order.
+    await page.goto(`${site.app.http}/${sales}&name=Sellers`);
+    await row(page, 'Zoe').waitFor();
+    await page.locator('[role=grid]').evaluate((grid) => {
+      grid.scrollTop = 2_000;
+    });
+    await create('Yan', 'Sales');
+    await expect.poll(() => pill(page).textContent(), pollTimeout).toBe('Show 1 new match');
+    await pill(page).click();
+    await row(page, 'Yan').waitFor();
+    await view('Sellers').waitFor();
     expectNoFaults();
   });
 

@@ -54,7 +54,7 @@ function* filterParts(emails: readonly string[]): Generator<readonly string[]> {
 }
 
 /** Whether an update by the row must keep the first name that the user has. */
-export function lacksFirstName({ firstName = '', email = '' }: RowUser): boolean {
+export function needsFirstName({ firstName = '', email = '' }: RowUser): boolean {
   return firstName === '' && email !== '';
 }
 
@@ -72,7 +72,7 @@ export async function withFirstNames(
   rows: readonly RowUser[],
   signal?: AbortSignal,
 ): Promise<readonly RowUser[]> {
-  const emails = rows.filter(lacksFirstName).map(({ email = '' }) => email);
+  const emails = rows.filter(needsFirstName).map(({ email = '' }) => email);
   if (emails.length === 0) return rows;
   const found = await readByEmail(directory, emails, signal);
   const names = new Map([...found].map(([key, { firstName }]) => [key, firstName]));
@@ -82,7 +82,7 @@ export async function withFirstNames(
     // A later row must not undo the name of an earlier one.
     if (firstName !== '') names.set(key, firstName);
     const name = names.get(key);
-    return lacksFirstName(row) && name !== undefined ? { ...row, firstName: name } : row;
+    return needsFirstName(row) && name !== undefined ? { ...row, firstName: name } : row;
   });
 }
 

@@ -10,7 +10,7 @@ import type { Directory } from '../calls/directory.js';
 import { formatLine } from '../text/csv-line.js';
 import { createBlobWriter } from '../ui/download.js';
 import { createRejectedCsv, fileRowsOf, readText } from './csv.js';
-import { canReadNamesAtOnce, lacksFirstName } from './existing-users.js';
+import { canReadNamesAtOnce, needsFirstName } from './existing-users.js';
 import { type BatchRow, BatchSender, type BatchState, initialState, type UnfinishedBatch } from './import-batch.js';
 import type { OnTaken } from './import-messages.js';
 import { explainEmpty, explainProblems } from './import-problems.js';
@@ -312,7 +312,7 @@ async function sendAll(
   try {
     for await (const row of rows) {
       const { user } = row;
-      if (onTaken === 'update' && user !== undefined && lacksFirstName(user)) {
+      if (onTaken === 'update' && user !== undefined && needsFirstName(user)) {
         if (!canReadNamesAtOnce([...nameless, user])) await flush();
         nameless.push(user);
       }

@@ -30,7 +30,7 @@ export interface RowProps {
   onOpen(id: string): void;
   onActivate(row: number): void;
   /** `isRange` if all rows from the last selected one to this one change. */
-  onSelect(row: number, isRange: boolean): void;
+  onSelect(row: number, isRange: boolean): boolean;
   onFocus(row: number, from: EventTarget | null): void;
 }
 
@@ -125,7 +125,7 @@ interface SelectCellProps {
   readonly user: User;
   readonly isSelected: boolean;
   readonly canSelect: boolean;
-  onSelect(isRange: boolean): void;
+  onSelect(isRange: boolean): boolean;
 }
 
 function SelectCell({ user, isSelected, canSelect, onSelect }: SelectCellProps) {
@@ -145,7 +145,8 @@ function SelectCell({ user, isSelected, canSelect, onSelect }: SelectCellProps) 
           checked={isSelected}
           disabled={!canSelect}
           onClick={(event) => {
-            onSelect(event.shiftKey);
+            // The browser has toggled the box, but a range can leave the row as it was.
+            event.currentTarget.checked = onSelect(event.shiftKey);
             // The keys continue from this row. Safari would leave the focus where it was.
             event.currentTarget.closest<HTMLElement>('[data-row]')?.focus({ preventScroll: true });
           }}

@@ -103,7 +103,7 @@ export interface FailedListProps {
 
 /** Shown if the list could not be loaded and there are no rows of another query. */
 export function FailedList({ error, go, onRetry }: FailedListProps) {
-  const { code, reason, message } = error;
+  const { code, reason } = error;
   if (reason === 'INVALID_FILTER') {
     return (
       <EmptyState
@@ -126,17 +126,9 @@ export function FailedList({ error, go, onRetry }: FailedListProps) {
       role="alert"
       icon={isOffline ? OfflineIcon : WarningIcon}
       title="Cannot load the list"
-      actions={
-        isOrderRefused(error) ? (
-          <NewestFirst go={go} />
-        ) : (
-          <button type="button" class="button primary" onClick={onRetry}>
-            Try again
-          </button>
-        )
-      }
+      actions={<Remedy {...{ error, go, onRetry }} look="primary" />}
     >
-      <p class="soft">{navigator.onLine ? message : 'You are offline.'}</p>
+      <p class="soft">{navigator.onLine ? textOf(error) : 'You are offline.'}</p>
       {isOffline && <p class="soft">The list appears when the connection is back.</p>}
     </EmptyState>
   );
@@ -162,27 +154,35 @@ export function ProblemNotice({ error, go, onRetry }: FailedListProps) {
   return (
     <div class="notice danger problem" role="alert">
       <WarningIcon />
-      <span class="grow">{error.message}</span>
-      {isOrderRefused(error) ? (
-        <NewestFirst go={go} />
-      ) : (
-        <button type="button" class="button small" onClick={onRetry}>
-          Try again
-        </button>
-      )}
+      <span class="grow">{textOf(error)}</span>
+      <Remedy {...{ error, go, onRetry }} look="small" />
     </div>
   );
 }
 
-/** A link or a saved view can name an attribute that the caller may not read, and an older server sorts by no attribute. */
-function isOrderRefused({ violations }: CallError): boolean {
-  return violations.some(({ field }) => field === 'order_by');
-}
-
-function NewestFirst({ go }: Pick<FailedListProps, 'go'>) {
+/** The button that can help. Another attempt cannot, if the server refuses a part of the query. */
+function Remedy({ error, go, onRetry, look }: FailedListProps & { look: 'primary' | 'small' }) {
+  const [label, act] = isRefused(error, 'order_by')
+    ? (['Sort by newest first', () => go({ orderBy: allPeople.orderBy })] as const)
+    : isRefused(error, 'query')
+      ? (['Clear the search', () => go({ query: '' })] as const)
+      : (['Try again', onRetry] as const);
   return (
-    <button type="button" class="button small" onClick={() => go({ orderBy: allPeople.orderBy })}>
-      Sort by newest first
+    <button type="button" class={`button ${look}`} onClick={act}>
+      {label}
     </button>
   );
+}
+
+/**
+ * A link or a saved view can have a search that is too long, or name an attribute that the caller may not read. An older server
+ * sorts by no attribute.
+ */
+function isRefused({ violations }: CallError, part: 'order_by' | 'query'): boolean {
+  return violations.some(({ field }) => field === part);
+}
+
+function textOf({ message, violations }: CallError): string {
+  const inSearch = violations.find(({ field }) => field === 'query');
+  return inSearch === undefined ? message : `The search ${inSearch.description}.`;
 }

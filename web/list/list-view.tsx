@@ -13,6 +13,7 @@ import { useMedia } from '../ui/theme.js';
 import { useStore } from '../ui/use-store.js';
 import type { Selection } from '../users/selection.js';
 import { createGridSettings, type GridSettings } from './grid-settings.js';
+import { HiddenOrder } from './hidden-order.js';
 import { EmptyList, FailedList, OfflineNotice, ProblemNotice } from './list-states.js';
 import { pageSize } from './page-loader.js';
 import { forgetRow } from './scroll-memory.js';
@@ -56,6 +57,7 @@ export function ListView(props: ListViewProps) {
   const focusGrid = useRef<(row?: number) => void>(undefined);
   const filterByColumn = useRef<(columnId: string) => void>(undefined);
   const [choice, setChoice] = useState<PendingChoice>();
+  const [isOrderHidden, setOrderHidden] = useState(false);
   useSearchCommand(search);
 
   useStore(selection);
@@ -105,6 +107,7 @@ export function ListView(props: ListViewProps) {
             {isCards && <CardMenu list={list} settings={settings} defaults={defaults} />}
           </>
         }
+        end={isOrderHidden && <HiddenOrder list={list} go={go} onLeave={() => focusGrid.current?.(0)} />}
         onChoose={onChoose}
         onCancel={() => setChoice(undefined)}
       />
@@ -134,6 +137,7 @@ export function ListView(props: ListViewProps) {
             shownColumns={shownColumns}
             onOpen={onOpen}
             onOrder={(orderBy) => go({ orderBy })}
+            onOrderHidden={setOrderHidden}
             onFilter={(id) => filterByColumn.current?.(id)}
             focusRef={focusGrid}
           />
@@ -166,17 +170,22 @@ function problemsOf(list: UserList): { failure?: CallError | undefined; problem?
 function ArrivalsButton({ list, go }: Pick<ListViewProps, 'list' | 'go'>) {
   const { count, isMany, hasChanged } = list.arrivals;
   const nouns = selectsAll(list.query) ? (['user', 'users'] as const) : (['match', 'matches'] as const);
+  // In this order they are at the top.
+  const [orderBy, orderText] = hasChanged
+    ? (['update_time desc', 'newest update first'] as const)
+    : (['create_time desc', 'newest first'] as const);
+  const isOtherOrder = list.query.orderBy !== orderBy;
   const show = () => {
     forgetRow();
-    // In this order they are at the top.
-    const orderBy = hasChanged ? 'update_time desc' : 'create_time desc';
-    if (list.query.orderBy !== orderBy) go({ orderBy });
+    // A saved view has its own order.
+    if (isOtherOrder) go({ orderBy, name: '' });
     else list.request(list.query);
   };
   return (
     <button type="button" class="button arrivals" onClick={show}>
       Show {formatCount(count)}
       {isMany && '+'} new {nouns[count === 1 ? 0 : 1]}
+      {isOtherOrder && `, ${orderText}`}
     </button>
   );
 }

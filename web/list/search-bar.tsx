@@ -30,6 +30,8 @@ export interface SearchBarProps {
   readonly isOutdated: boolean;
   /** Shown before the search. */
   readonly start: ComponentChildren;
+  /** Shown after the button for filters. */
+  readonly end: ComponentChildren;
   readonly searchRef: { current: HTMLInputElement | null };
   /** Receives a function that starts a filter by the column with this id. */
   readonly filterRef: { current: ((columnId: string) => void) | undefined };
@@ -66,7 +68,8 @@ function ordersWith(orderBy: string): readonly (readonly [string, string])[] {
 }
 
 export function SearchBar(props: SearchBarProps) {
-  const { directory, route, go, isRequesting, queryError, isOutdated, start, searchRef, onChoose, onCancel } = props;
+  const { directory, route, go, isRequesting, queryError, isOutdated, start, end, searchRef, onChoose, onCancel } =
+    props;
   /** How often a filter was started since the bar appeared, and the column of the last one; empty for none. */
   const [{ presses, columnId }, setStarted] = useState(notStarted);
   const startFilter = (by: string) => setStarted((before) => ({ presses: before.presses + 1, columnId: by }));
@@ -149,6 +152,7 @@ export function SearchBar(props: SearchBarProps) {
           <FilterIcon />
           Filter
         </button>
+        {end}
         <label class="order">
           <span class="visually-hidden">Order</span>
           <select class="input" value={route.orderBy} onChange={(event) => go({ orderBy: event.currentTarget.value })}>

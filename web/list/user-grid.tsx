@@ -3,7 +3,7 @@
  *
  * UserList owns the data, and the grid reports to it which rows are in view.
  */
-import { useEffect, useMemo } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useMemo } from 'preact/hooks';
 import { useStore } from '../ui/use-store.js';
 import type { Selection } from '../users/selection.js';
 import { type Column, cardColumns, columnOf, defaultColumns, minWidthOf, templateOf } from './columns.js';
@@ -12,6 +12,7 @@ import { GridHead } from './grid-head.js';
 import { Row } from './grid-row.js';
 import { type GridScroll, useGridScroll } from './grid-scroll.js';
 import type { GridSettings } from './grid-settings.js';
+import { isHiddenOrder } from './hidden-order.js';
 import { flashMs } from './row-marks.js';
 import { useUnfocusedKeys } from './unfocused-keys.js';
 import type { ColumnDefaults } from './use-column-defaults.js';
@@ -37,6 +38,8 @@ export interface UserGridProps {
   readonly shownColumns: { current: readonly string[] };
   onOpen(id: string): void;
   onOrder(orderBy: string): void;
+  /** Called with whether no column shows the order of the list. */
+  onOrderHidden(isHidden: boolean): void;
   /** Starts a filter by the column with this id. */
   onFilter(id: string): void;
   /** Receives a function that moves the focus into the grid. */
@@ -50,7 +53,7 @@ const largeTotal = 20_000;
 
 export function UserGrid(props: UserGridProps) {
   const { list, version, openId, isDimmed, isCards, settings, defaults, selection } = props;
-  const { shownColumns, onOpen, onOrder, focusRef } = props;
+  const { onOpen, onOrder, focusRef } = props;
   useStore(settings);
   const { density, widths, contentWidths } = settings.look;
   const heightPx = isCards ? cardPx : rowPx[density];
@@ -61,7 +64,7 @@ export function UserGrid(props: UserGridProps) {
   useUnfocusedKeys(focus, onSelectAll, selection);
   useOpenRow(list.rowOf(openId), openId, activate, scroll.reveal);
   const columnIds = useColumnIds(settings, defaults, scroll.widthPx, isCards);
-  const columns = useColumns(columnIds, shownColumns);
+  const columns = useColumns(columnIds, scroll.widthPx, props);
   const matchOf = useMatchedAttribute(list.query.filter, columnIds);
   useLoadedRows(list, scroll, version);
 
@@ -173,9 +176,17 @@ function useColumnIds(
   );
 }
 
-function useColumns(ids: readonly string[], shown: UserGridProps['shownColumns']): readonly Column[] {
+/** Reports which columns there are, and whether none of them shows the order. A card shows no order at all. */
+function useColumns(
+  ids: readonly string[],
+  widthPx: number,
+  { list, isCards, shownColumns, onOrderHidden }: UserGridProps,
+): readonly Column[] {
   const columns = useMemo(() => ids.flatMap((id) => columnOf(id) ?? []), [ids]);
-  shown.current = columns.map(({ id }) => id);
+  shownColumns.current = columns.map(({ id }) => id);
+  // Before the width is known, the columns are other ones.
+  const isHidden = widthPx > 0 && !isCards && isHiddenOrder(list.query.orderBy, columns);
+  useLayoutEffect(() => onOrderHidden(isHidden), [isHidden]);
   return columns;
 }
 

@@ -1,5 +1,5 @@
 /**
- * The toasts: short texts that confirm what the user has just done, some with an undo. The component in toast-list.tsx
+ * The toasts: short texts that confirm what the user has just done, or say why it had no effect, some with an undo. The component in toast-list.tsx
  * shows them.
  */
 
@@ -16,6 +16,8 @@ export interface Toast {
   readonly text: string;
   /** Reverts the action. If it rejects with an Error, another toast shows the error's message. */
   readonly undo?: (() => Promise<void>) | undefined;
+  /** A button for what the user may want instead. It also closes the toast. */
+  readonly offer?: { readonly label: string; run(): void } | undefined;
   /** The users for whom the action failed. A button shows them. */
   readonly failures?: readonly FailedUser[];
   /** A toast about a failure stays until the user closes it. */

@@ -543,6 +543,36 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     expectNoFaults();
   });
 
+  it('offers a filter for several pasted emails, also if they are longer than a search can be', async () => {
+    const context = { permissions: ['clipboard-read', 'clipboard-write'] };
+    const { page, expectAccessible, expectNoFaults } = await open('', { context });
+    const paste = async (text: string) => {
+      await page.evaluate((copied) => navigator.clipboard.writeText(copied), text);
+      await page.getByRole('searchbox').press('Control+V');
+    };
+    await paste('ada@example.com\ngrace@example.com\n');
+    const find = page.getByRole('button', { name: 'Find these 2 emails' });
+    await find.waitFor();
+    await expectAccessible();
+    await find.click();
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace', 'Grace Hopper']);
+    expect(filterOf(page)).toBe('email in ["ada@example.com", "grace@example.com"]');
+    expect(await page.getByRole('searchbox').inputValue()).toBe('');
+    await page.getByRole('button', { name: 'Clear', exact: true }).click();
+    const others = Array.from({ length: 40 }, (_, index) => `Other <other-${index}@example.com>, `);
+    await paste(`${others.join('')}Alan Turing <alan@example.com>`);
+    await page.getByRole('button', { name: 'Find these 41 emails' }).click();
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Alan Turing']);
+    await page.getByRole('button', { name: 'Clear', exact: true }).click();
+    await paste(`${others.join('')}${others.join('').replaceAll('other-', 'another-')}`);
+    await page.getByRole('button', { name: /^Find the first \d\d of 80 emails$/ }).waitFor();
+    await page.getByText(/^A filter has no room for the other \d+\.$/).waitFor();
+    await expectAccessible();
+    await page.getByRole('searchbox').fill('@ada @grace');
+    await page.getByRole('button', { name: 'Search attributes for “@ada @grace”' }).waitFor();
+    expectNoFaults();
+  });
+
   it('shows no wide button for a long search, and counts one match as the header does', async () => {
     const { page, expectNoFaults } = await open(`#query=${'x'.repeat(250)}`, { width: 390 });
     const searches = page.getByRole('button', { name: /^Search attributes for/ });

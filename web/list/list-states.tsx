@@ -7,7 +7,7 @@ import type { Directory } from '../calls/directory.js';
 import { AttributeSearch } from '../filter/attribute-search.js';
 import { EmptyState } from '../ui/empty-state.js';
 import { ImportIcon, OfflineIcon, PlusIcon, SearchIcon, UsersIcon, WarningIcon } from '../ui/icons.js';
-import { lazy } from '../ui/lazy.js';
+import { lazy, lazyPopup } from '../ui/lazy.js';
 
 // The advice is optional, so a failure is not shown.
 const FilterAdvice = lazy(
@@ -15,11 +15,15 @@ const FilterAdvice = lazy(
   () => null,
 );
 
+const FindEmails = lazyPopup(async () => (await import('../filter/find-emails.js')).FindEmails);
+
 export interface EmptyListProps {
   readonly directory: Directory;
   readonly query: ListQuery;
   readonly go: Go;
   readonly caller: Caller;
+  /** What was last pasted into the search. */
+  readonly pasted: string;
 }
 
 export function EmptyList({ query, caller, ...props }: EmptyListProps) {
@@ -61,16 +65,21 @@ function NoUsers({ go, caller }: Pick<EmptyListProps, 'go' | 'caller'>) {
   );
 }
 
-function NoMatches({ directory, query: listQuery, go }: Omit<EmptyListProps, 'caller'>) {
+function NoMatches({ directory, query: listQuery, go, pasted }: Omit<EmptyListProps, 'caller'>) {
   const { query, filter } = listQuery;
   const hasBoth = query !== '' && filter !== '';
+  const search = { directory, query: listQuery, go };
   return (
     <EmptyState
       icon={SearchIcon}
       title="No matches"
       actions={
         <>
-          {query !== '' && <AttributeSearch directory={directory} query={listQuery} go={go} />}
+          {/@.*@/.test(query) ? (
+            <FindEmails {...search} pasted={pasted} />
+          ) : (
+            query !== '' && <AttributeSearch {...search} />
+          )}
           {hasBoth && (
             <button type="button" class="button" onClick={() => go({ filter: '' })}>
               Search all users

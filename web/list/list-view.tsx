@@ -53,6 +53,7 @@ export function ListView(props: ListViewProps) {
   const isCards = useMedia('(max-width: 639px)');
   const defaults = useColumnDefaults(list);
   const search = useRef<HTMLInputElement>(null);
+  const pasted = useRef('');
   const focusGrid = useRef<(row?: number) => void>(undefined);
   const filterByColumn = useRef<(columnId: string) => void>(undefined);
   const [choice, setChoice] = useState<PendingChoice>();
@@ -107,6 +108,9 @@ export function ListView(props: ListViewProps) {
         }
         onChoose={onChoose}
         onCancel={() => setChoice(undefined)}
+        onPaste={(text) => {
+          pasted.current = text;
+        }}
       />
       <p class="visually-hidden" role="status">
         {statusText(list, isSearch)}
@@ -116,7 +120,7 @@ export function ListView(props: ListViewProps) {
       <div ref={frame} class={`grid-frame${list.isOutdated && failure === undefined ? ' outdated' : ''}`}>
         {list.arrivals.count > 0 && <ArrivalsButton list={list} go={go} />}
         {isEmpty ? (
-          <EmptyList directory={list.directory} query={list.query} go={go} caller={caller} />
+          <EmptyList directory={list.directory} query={list.query} go={go} caller={caller} pasted={pasted.current} />
         ) : failure !== undefined ? (
           <FailedList error={failure} go={go} onRetry={() => list.retry()} />
         ) : list.generation === 0 ? (

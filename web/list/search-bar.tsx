@@ -37,6 +37,8 @@ export interface SearchBarProps {
   onChoose(query: string, key: 'ArrowDown' | 'Enter'): void;
   /** Called if the user continues to type, or leaves the search otherwise. */
   onCancel(): void;
+  /** Receives the whole text, of which the search holds only the start. */
+  onPaste(text: string): void;
 }
 
 /** Too short to notice, but long enough to type most of a word. */
@@ -66,7 +68,8 @@ function ordersWith(orderBy: string): readonly (readonly [string, string])[] {
 }
 
 export function SearchBar(props: SearchBarProps) {
-  const { directory, route, go, isRequesting, queryError, isOutdated, start, searchRef, onChoose, onCancel } = props;
+  const { directory, route, go, isRequesting, queryError, isOutdated, start, searchRef, onChoose, onCancel, onPaste } =
+    props;
   /** How often a filter was started since the bar appeared, and the column of the last one; empty for none. */
   const [{ presses, columnId }, setStarted] = useState(notStarted);
   const startFilter = (by: string) => setStarted((before) => ({ presses: before.presses + 1, columnId: by }));
@@ -100,6 +103,7 @@ export function SearchBar(props: SearchBarProps) {
               search.write(event.currentTarget.value);
               onCancel();
             }}
+            onPaste={(event) => onPaste(event.clipboardData?.getData('text') ?? '')}
             onBlur={onCancel}
             onKeyDown={(event) => {
               // Input methods use Enter and arrows themselves.

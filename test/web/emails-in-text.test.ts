@@ -14,7 +14,7 @@ describe('the emails in a text', () => {
     expect(emailsIn(text)).toEqual(['ada@example.com', 'grace@example.com']);
   });
 
-  it.each(['', '@ada @grace', 'ada@', 'a@b@c', 'Lovelace, Ada'])('are none in %j', (text) => {
+  it.each(['', '@ada @grace', 'ada@', 'a@b@c', 'Lovelace, Ada'])('are missing in %j', (text) => {
     expect(emailsIn(text)).toEqual([]);
   });
 });

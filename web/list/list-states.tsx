@@ -4,7 +4,6 @@ import { allPeople, type Go } from '../address/route.js';
 import type { CallError } from '../calls/call-error.js';
 import type { Caller } from '../calls/caller.js';
 import type { Directory } from '../calls/directory.js';
-import { AttributeSearch } from '../filter/attribute-search.js';
 import { EmptyState } from '../ui/empty-state.js';
 import { ImportIcon, OfflineIcon, PlusIcon, SearchIcon, UsersIcon, WarningIcon } from '../ui/icons.js';
 import { lazy, lazyPopup } from '../ui/lazy.js';
@@ -15,14 +14,14 @@ const FilterAdvice = lazy(
   () => null,
 );
 
-const FindEmails = lazyPopup(async () => (await import('../filter/find-emails.js')).FindEmails);
+const OtherSearch = lazyPopup(async () => (await import('../filter/other-search.js')).OtherSearch);
 
 export interface EmptyListProps {
   readonly directory: Directory;
   readonly query: ListQuery;
   readonly go: Go;
   readonly caller: Caller;
-  /** What was last pasted into the search. */
+  /** The text that was last pasted into the search. */
   readonly pasted: string;
 }
 
@@ -68,18 +67,13 @@ function NoUsers({ go, caller }: Pick<EmptyListProps, 'go' | 'caller'>) {
 function NoMatches({ directory, query: listQuery, go, pasted }: Omit<EmptyListProps, 'caller'>) {
   const { query, filter } = listQuery;
   const hasBoth = query !== '' && filter !== '';
-  const search = { directory, query: listQuery, go };
   return (
     <EmptyState
       icon={SearchIcon}
       title="No matches"
       actions={
         <>
-          {/@.*@/.test(query) ? (
-            <FindEmails {...search} pasted={pasted} />
-          ) : (
-            query !== '' && <AttributeSearch {...search} />
-          )}
+          {query !== '' && <OtherSearch directory={directory} query={listQuery} go={go} pasted={pasted} />}
           {hasBoth && (
             <button type="button" class="button" onClick={() => go({ filter: '' })}>
               Search all users

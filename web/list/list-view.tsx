@@ -14,6 +14,7 @@ import { useStore } from '../ui/use-store.js';
 import type { Selection } from '../users/selection.js';
 import { createGridSettings, type GridSettings } from './grid-settings.js';
 import { EmptyList, FailedList, OfflineNotice, ProblemNotice } from './list-states.js';
+import { OrderField } from './order-field.js';
 import { pageSize } from './page-loader.js';
 import { forgetRow } from './scroll-memory.js';
 import { SearchBar } from './search-bar.js';
@@ -106,6 +107,7 @@ export function ListView(props: ListViewProps) {
             {isCards && <CardMenu list={list} settings={settings} defaults={defaults} />}
           </>
         }
+        end={isCards && <OrderField route={route} go={go} settings={settings} defaultIds={defaults.card} />}
         onChoose={onChoose}
         onCancel={() => setChoice(undefined)}
         onPaste={(text) => {

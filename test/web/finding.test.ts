@@ -779,6 +779,21 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
       expectNoFaults(/status of 400/);
     });
 
+    it('can be typed over without a style that the policy of the page refuses', async () => {
+      const { page, expectNoFaults } = await open('#filter="Turing" = last_name');
+      await page.locator('.cm-lintRange-error').waitFor();
+      await editor(page).click();
+      await page.keyboard.press('Control+A');
+      await page.keyboard.type('email');
+      expect(await editor(page).textContent()).toBe('email');
+      await page.keyboard.press('Control+A');
+      await page.keyboard.type('(');
+      expect(await editor(page).textContent()).toBe('(email)');
+      await page.keyboard.press('Control+Z');
+      expect(await editor(page).textContent()).toBe('email');
+      expectNoFaults(/status of 400/);
+    });
+
     it('says that an expression is not complete, and keeps a text that is not a chip', async () => {
       const { page, expectNoFaults } = await open('#filter=attributes.level > 5 || attributes.vip == true');
       await expect.poll(() => names(page), pollTimeout).toEqual(['Ada Lovelace', 'Grace Hopper']);

@@ -691,6 +691,22 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
     expectNoFaults();
   });
 
+  it('keeps the focus in the dialog that a double click opens, and selects no word of it', async () => {
+    const { page, expectNoFaults } = await open();
+    await page.getByRole('row', { name: 'Ada Lovelace' }).getByRole('checkbox').check();
+    const change = page.getByRole('button', { name: 'Change attribute…' });
+    const dialog = page.getByRole('dialog');
+    // The first time, the code of the dialog is loaded, so the second press could come before the dialog.
+    await change.click();
+    await dialog.getByRole('button', { name: 'Cancel' }).click();
+    await dialog.waitFor({ state: 'detached' });
+    await change.dblclick();
+    const field = dialog.getByLabel('Attribute', { exact: true });
+    await expect.poll(() => field.evaluate((input) => input === document.activeElement), pollTimeout).toBe(true);
+    expect(await page.evaluate(() => String(getSelection()))).toBe('');
+    expectNoFaults();
+  });
+
   describe('with an expression', () => {
     it('completes fields, functions and values, and marks the error', async () => {
       const { page, expectAccessible, expectNoFaults } = await open();

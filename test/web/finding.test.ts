@@ -48,7 +48,8 @@ describe.skipIf(browserMissing !== undefined)('finding people', () => {
   async function startChip(page: Page, field: string): Promise<void> {
     await filterButton(page).click();
     await page.getByRole('combobox', { name: 'Filter by' }).fill(field);
-    await option(page, new RegExp(`^${field}`))
+    await popover(page)
+      .getByRole('option', { name: new RegExp(`^${field}`) })
       .first()
       .waitFor();
     await page.keyboard.press('Enter');

@@ -41,6 +41,25 @@ describe.skipIf(browserMissing !== undefined)('a card', () => {
     expectNoFaults();
   });
 
+  it('can be sorted by the attributes of its columns, and by the one that sorts the list', async () => {
+    const { page, expectAccessible, expectNoFaults } = await open('#order_by=attributes.address.city');
+    const order = page.getByLabel('Order');
+    const attributes = () => order.locator('optgroup[label=Attributes] option').allTextContents();
+    const city = ['address › city A–Z, 1–9', 'address › city Z–A, 9–1'];
+    await expect.poll(attributes, pollTimeout).toEqual(['team A–Z, 1–9', 'team Z–A, 9–1', ...city]);
+    expect(await order.inputValue()).toBe('attributes.address.city');
+    await expectAccessible();
+    await order.selectOption('team Z–A, 9–1');
+    await expect.poll(() => names(page), pollTimeout).toEqual(['Grace', 'Ada']);
+    await expect.poll(attributes, pollTimeout).toEqual(['team A–Z, 1–9', 'team Z–A, 9–1']);
+    await columns(page).click();
+    await column(page, 'level').check();
+    await expect
+      .poll(async () => (await attributes()).slice(2), pollTimeout)
+      .toEqual(['level A–Z, 1–9', 'level Z–A, 9–1']);
+    expectNoFaults();
+  });
+
   it('shows the first two chosen columns under the name, also after a reload', async () => {
     const { page, expectAccessible, expectNoFaults } = await open();
     expect(await firstCard(page)).toEqual(['ada@example.com', 'Mathematics']);

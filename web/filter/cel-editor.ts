@@ -63,6 +63,7 @@ export function createCelEditor(host: HTMLElement, options: CelEditorOptions): C
       extensions: [
         history(),
         closeBrackets(),
+        typedOver,
         autocompletion({ override: [(context) => complete(context, options)], icons: false, interactionDelay: 0 }),
         keymap.of([
           { key: 'Enter', run: () => run(() => options.onEnter(view.state.doc.toString())) },
@@ -114,6 +115,23 @@ export function createCelEditor(host: HTMLElement, options: CelEditorOptions): C
     },
   };
 }
+
+/**
+ * Replaces a selection itself if somebody types over it. The browser would add the look of the old text to the new one as a
+ * style attribute, which the page's Content-Security-Policy refuses with an error on the console.
+ */
+const typedOver = EditorView.domEventHandlers({
+  beforeinput({ inputType, data, isComposing }, view) {
+    const { from, to, empty } = view.state.selection.main;
+    if (inputType !== 'insertText' || data === null || empty || isComposing) return false;
+    const replace = () =>
+      view.state.update(view.state.replaceSelection(data), { userEvent: 'input.type', scrollIntoView: true });
+    // One of these puts brackets around the selection.
+    const handlers = view.state.facet(EditorView.inputHandler);
+    if (!handlers.some((handle) => handle(view, from, to, data, replace))) view.dispatch(replace());
+    return true;
+  },
+});
 
 function run(action: () => void): true {
   action();

@@ -1,7 +1,7 @@
 /** Why the server refused a filter, in words for the page, and where the error is. */
 import { filterFields } from '../../src/fields.js';
 import type { CallError } from '../calls/call-error.js';
-import { type Token, tokensOf } from '../text/cel-tokens.js';
+import { quoted, type Token, tokensOf } from '../text/cel-tokens.js';
 import { placeInFilter, relativeUnits, sentFilter } from '../text/relative-days.js';
 import { isSameName } from '../users/attributes.js';
 import { closestKey } from '../users/closest-key.js';
@@ -37,9 +37,10 @@ export function mistakeOf(
   }
   if (at !== undefined && description.startsWith(unknownName)) {
     const [name] = /^\w+/.exec(filter.slice(at)) ?? [''];
-    const isOperand = /(?:[=<>]|[[,]|\bin)\s*$/.test(filter.slice(0, at));
+    const isOperand = operandStart.test(filter.slice(0, at));
     const meant = meantPath(name, sampled) ?? (isOperand ? undefined : closestPath(name, sampled));
     if (meant !== undefined) return { text: `“${name}” is not a field. Did you mean ${writePath(meant)}?`, at };
+    if (isOperand) return { text: needsQuotes(name), at };
   }
   const [owner = ''] = description.startsWith(unknownOwner) ? (/\w+$/.exec(filter.slice(0, at)) ?? []) : [];
   if (at !== undefined && closestKey(owner, ['attributes']) !== undefined) {
@@ -51,6 +52,14 @@ export function mistakeOf(
   }
   return { text: `The filter ${description.replaceAll('create_time and update_time', 'Created and Updated')}.`, at };
 }
+
+/** The text before a name that is probably a value, because it is compared with a field. */
+const operandStart = /(?:(?<!["'\d]\s*)[=!<>]=?|[[,]|\bin|\.\w+\()\s*$/;
+
+const needsQuotes = (text: string) =>
+  /^(?:true|false|null)$/i.test(text)
+    ? `Did you mean ${text.toLowerCase()}?`
+    : `A text needs quotes. Did you mean ${quoted(text)}?`;
 
 /** The field with another spelling of this name, or the attribute with this name. */
 function meantPath(name: string, sampled: readonly FilterFieldInfo[]): FieldPath | undefined {
@@ -93,19 +102,34 @@ function closestPath(name: string, sampled: readonly FilterFieldInfo[]): FieldPa
   return paths.find((path) => nameOf(path) === closest);
 }
 
-const instead: Readonly<Record<string, string>> = { '=': '==', '&': '&&', '|': '||', and: '&&', or: '||', not: '!' };
+const instead: Readonly<Record<string, string>> = {
+  '=': '==',
+  '&': '&&',
+  '|': '||',
+  and: '&&',
+  or: '||',
+  not: '!',
+  '“': '"',
+  '”': '"',
+  '„': '"',
+  '‘': '"',
+  '’': '"',
+};
 const closing: Readonly<Record<string, string>> = { '(': ')', '[': ']' };
 
 /** Finds the usual mistakes of somebody who seldom writes expressions. */
 function syntaxMistake(filter: string): Mistake | undefined {
   const tokens = tokensOf(filter).filter(({ kind }) => kind !== 'space' && kind !== 'comment');
   const open: Token[] = [];
-  for (const token of tokens) {
+  for (const [index, token] of tokens.entries()) {
     const { kind, text, from: at } = token;
+    const isKey = tokens[index - 1]?.text === '.';
     if (kind === 'string' && !isClosed(text)) return { text: 'A quote is missing at the end of this text.', at };
-    const right = Object.hasOwn(instead, text) ? instead[text] : undefined;
-    if (kind !== 'string' && right !== undefined) return { text: `Write ${right} instead of ${text}.`, at };
+    const right = isKey ? undefined : insteadOf(token);
+    if (right !== undefined) return { text: `Write ${right} instead of ${text}.`, at };
     if (kind !== 'operator') continue;
+    const wrongValue = comparisons.includes(text) ? valueMistake(filter, at + text.length) : undefined;
+    if (wrongValue !== undefined) return wrongValue;
     if (Object.hasOwn(closing, text)) open.push(token);
     else if (text === ')' || text === ']') {
       const opened = open.pop();
@@ -118,6 +142,34 @@ function syntaxMistake(filter: string): Mistake | undefined {
   }
   const [first] = open;
   return first && { text: `The closing ${closing[first.text]} is missing.`, at: first.from };
+}
+
+function insteadOf({ kind, text }: Token): string | undefined {
+  const key = text.toLowerCase();
+  if (kind === 'name' && key === 'in' && text !== key) return key;
+  return kind !== 'string' && Object.hasOwn(instead, key) ? instead[key] : undefined;
+}
+
+const comparisons = ['==', '!=', '<', '<=', '>', '>='];
+/** Thousands with separators, or a decimal comma. */
+const numberForm = /^\s*(?<number>-?\d{1,3}(?:[ ,]\d{3})+(?:\.\d+)?|-?\d+,\d+)(?![\d,])/;
+const wordsForm = /^\s*(?<words>[\p{L}_][^&|()[\]"'“”=<>!,]*?)\s*(?=$|&&|\|\||[)]|\b(?:and|or)\b)/iu;
+
+/** Finds a number with separators, or a text of several words or with unusual letters and without quotes. */
+function valueMistake(filter: string, after: number): Mistake | undefined {
+  const rest = filter.slice(after);
+  const at = after + rest.length - rest.trimStart().length;
+  const number = numberForm.exec(rest)?.groups?.number;
+  if (number !== undefined) {
+    const isDecimal = !/[ ,]\d{3}(?:\.|$)/.test(number);
+    const meant = isDecimal ? number.replace(',', '.') : number.replaceAll(/[ ,]/g, '');
+    return { text: `A number has no separators except the decimal point. Did you mean ${meant}?`, at };
+  }
+  const words = wordsForm.exec(rest)?.groups?.words ?? '';
+  // A name is no error of the syntax.
+  const isName = /^\w*$/.test(words);
+  const isExpression = /^(?:attributes|timestamp|has|today|this_year)\b/.test(words);
+  return isName || isExpression ? undefined : { text: needsQuotes(words), at };
 }
 
 function isClosed(text: string): boolean {

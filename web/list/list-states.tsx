@@ -4,10 +4,9 @@ import { allPeople, type Go } from '../address/route.js';
 import type { CallError } from '../calls/call-error.js';
 import type { Caller } from '../calls/caller.js';
 import type { Directory } from '../calls/directory.js';
-import { AttributeSearch } from '../filter/attribute-search.js';
 import { EmptyState } from '../ui/empty-state.js';
 import { ImportIcon, OfflineIcon, PlusIcon, SearchIcon, UsersIcon, WarningIcon } from '../ui/icons.js';
-import { lazy } from '../ui/lazy.js';
+import { lazy, lazyPopup } from '../ui/lazy.js';
 
 // The advice is optional, so a failure is not shown.
 const FilterAdvice = lazy(
@@ -15,11 +14,15 @@ const FilterAdvice = lazy(
   () => null,
 );
 
+const OtherSearch = lazyPopup(async () => (await import('../filter/other-search.js')).OtherSearch);
+
 export interface EmptyListProps {
   readonly directory: Directory;
   readonly query: ListQuery;
   readonly go: Go;
   readonly caller: Caller;
+  /** The text that was last pasted into the search. */
+  readonly pasted: string;
 }
 
 export function EmptyList({ query, caller, ...props }: EmptyListProps) {
@@ -61,7 +64,7 @@ function NoUsers({ go, caller }: Pick<EmptyListProps, 'go' | 'caller'>) {
   );
 }
 
-function NoMatches({ directory, query: listQuery, go }: Omit<EmptyListProps, 'caller'>) {
+function NoMatches({ directory, query: listQuery, go, pasted }: Omit<EmptyListProps, 'caller'>) {
   const { query, filter } = listQuery;
   const hasBoth = query !== '' && filter !== '';
   return (
@@ -70,7 +73,7 @@ function NoMatches({ directory, query: listQuery, go }: Omit<EmptyListProps, 'ca
       title="No matches"
       actions={
         <>
-          {query !== '' && <AttributeSearch directory={directory} query={listQuery} go={go} />}
+          {query !== '' && <OtherSearch directory={directory} query={listQuery} go={go} pasted={pasted} />}
           {hasBoth && (
             <button type="button" class="button" onClick={() => go({ filter: '' })}>
               Search all users

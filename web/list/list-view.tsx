@@ -15,6 +15,7 @@ import type { Selection } from '../users/selection.js';
 import { createGridSettings, type GridSettings } from './grid-settings.js';
 import { HiddenOrder } from './hidden-order.js';
 import { EmptyList, FailedList, OfflineNotice, ProblemNotice } from './list-states.js';
+import { OrderField } from './order-field.js';
 import { pageSize } from './page-loader.js';
 import { forgetRow } from './scroll-memory.js';
 import { SearchBar } from './search-bar.js';
@@ -54,6 +55,7 @@ export function ListView(props: ListViewProps) {
   const isCards = useMedia('(max-width: 639px)');
   const defaults = useColumnDefaults(list);
   const search = useRef<HTMLInputElement>(null);
+  const pasted = useRef('');
   const focusGrid = useRef<(row?: number) => void>(undefined);
   const filterByColumn = useRef<(columnId: string) => void>(undefined);
   const [choice, setChoice] = useState<PendingChoice>();
@@ -107,9 +109,18 @@ export function ListView(props: ListViewProps) {
             {isCards && <CardMenu list={list} settings={settings} defaults={defaults} />}
           </>
         }
-        end={isOrderHidden && <HiddenOrder list={list} go={go} onLeave={() => focusGrid.current?.(0)} />}
+        end={
+          isCards ? (
+            <OrderField route={route} go={go} settings={settings} defaultIds={defaults.card} />
+          ) : (
+            isOrderHidden && <HiddenOrder list={list} go={go} onLeave={() => focusGrid.current?.(0)} />
+          )
+        }
         onChoose={onChoose}
         onCancel={() => setChoice(undefined)}
+        onPaste={(text) => {
+          pasted.current = text;
+        }}
       />
       <p class="visually-hidden" role="status">
         {statusText(list, isSearch)}
@@ -119,7 +130,7 @@ export function ListView(props: ListViewProps) {
       <div ref={frame} class={`grid-frame${list.isOutdated && failure === undefined ? ' outdated' : ''}`}>
         {list.arrivals.count > 0 && <ArrivalsButton list={list} go={go} />}
         {isEmpty ? (
-          <EmptyList directory={list.directory} query={list.query} go={go} caller={caller} />
+          <EmptyList directory={list.directory} query={list.query} go={go} caller={caller} pasted={pasted.current} />
         ) : failure !== undefined ? (
           <FailedList error={failure} go={go} onRetry={() => list.retry()} />
         ) : list.generation === 0 ? (

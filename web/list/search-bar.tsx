@@ -1,4 +1,4 @@
-/** The list's controls: search words, a filter, and on a phone the order. */
+/** The list's controls: search words and a filter. */
 import type { ComponentChildren } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Go, Route } from '../address/route.js';
@@ -7,7 +7,6 @@ import type { Directory } from '../calls/directory.js';
 import { useCommands } from '../commands/commands.js';
 import { CloseIcon, FilterIcon, SearchIcon } from '../ui/icons.js';
 import { lazy, PendingButton, PendingText } from '../ui/lazy.js';
-import { readOrder } from '../users/user-order.js';
 
 const FilterBar = lazy(
   async () => (await import('../filter/filter-bar.js')).FilterBar,
@@ -39,6 +38,8 @@ export interface SearchBarProps {
   onChoose(query: string, key: 'ArrowDown' | 'Enter'): void;
   /** Called if the user continues to type, or leaves the search otherwise. */
   onCancel(): void;
+  /** Receives the whole text, of which the search holds only the start. */
+  onPaste(text: string): void;
 }
 
 /** Too short to notice, but long enough to type most of a word. */
@@ -46,30 +47,8 @@ const searchAfterMs = 150;
 
 const notStarted = { presses: 0, columnId: '' };
 
-const orders = [
-  ['create_time desc', 'Newest first'],
-  ['create_time', 'Oldest first'],
-  ['update_time desc', 'Newest update first'],
-  ['update_time', 'Oldest update first'],
-  ['last_name', 'Last name A–Z'],
-  ['last_name desc', 'Last name Z–A'],
-  ['first_name', 'First name A–Z'],
-  ['first_name desc', 'First name Z–A'],
-  ['email', 'Email A–Z'],
-  ['email desc', 'Email Z–A'],
-] as const;
-
-/** The orders to choose from. If the list is sorted by an attribute, they include both directions of it. */
-function ordersWith(orderBy: string): readonly (readonly [string, string])[] {
-  const { by, keys } = readOrder(orderBy);
-  if (keys === undefined) return orders;
-  const label = keys.join(' › ');
-  return [[by, `${label} A–Z`], [`${by} desc`, `${label} Z–A`], ...orders];
-}
-
 export function SearchBar(props: SearchBarProps) {
-  const { directory, route, go, isRequesting, queryError, isOutdated, start, end, searchRef, onChoose, onCancel } =
-    props;
+  const { directory, route, go, isRequesting, queryError, isOutdated, searchRef, onChoose, onCancel, onPaste } = props;
   /** How often a filter was started since the bar appeared, and the column of the last one; empty for none. */
   const [{ presses, columnId }, setStarted] = useState(notStarted);
   const startFilter = (by: string) => setStarted((before) => ({ presses: before.presses + 1, columnId: by }));
@@ -85,7 +64,7 @@ export function SearchBar(props: SearchBarProps) {
     <search class="search-bar">
       <PrintHead {...route} />
       <div class="line search-line">
-        {start}
+        {props.start}
         <div class="search-field grow">
           <SearchIcon />
           <input
@@ -103,6 +82,7 @@ export function SearchBar(props: SearchBarProps) {
               search.write(event.currentTarget.value);
               onCancel();
             }}
+            onPaste={(event) => onPaste(event.clipboardData?.getData('text') ?? '')}
             onBlur={onCancel}
             onKeyDown={(event) => {
               // Input methods use Enter and arrows themselves.
@@ -152,17 +132,7 @@ export function SearchBar(props: SearchBarProps) {
           <FilterIcon />
           Filter
         </button>
-        {end}
-        <label class="order">
-          <span class="visually-hidden">Order</span>
-          <select class="input" value={route.orderBy} onChange={(event) => go({ orderBy: event.currentTarget.value })}>
-            {ordersWith(route.orderBy).map(([value, label]) => (
-              <option key={value} value={value}>
-                {label}
-              </option>
-            ))}
-          </select>
-        </label>
+        {props.end}
       </div>
       {(route.filter !== '' || presses > 0) && (
         <FilterBar

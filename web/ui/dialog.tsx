@@ -44,6 +44,7 @@ export function Dialog({
 }: DialogProps) {
   const titleId = useId();
   const ref = useRef<HTMLDialogElement>(null);
+  const wasPressed = useRef(false);
 
   useLayoutEffect(() => {
     const dialog = ref.current;
@@ -67,6 +68,11 @@ export function Dialog({
       ref={ref}
       class={`dialog ${size}`}
       aria-labelledby={titleId}
+      // The second press of a double click on the button that opened the dialog would select a word and take the focus.
+      onMouseDown={(event) => {
+        if (event.detail > 1 && !wasPressed.current) event.preventDefault();
+        wasPressed.current = true;
+      }}
       // The cancel event is not enough: in browsers a second Escape closes the dialog even if the page prevents the
       // first.
       onKeyDown={(event) => {

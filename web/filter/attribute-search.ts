@@ -1,10 +1,8 @@
-/** Offers to search the attributes, because the search itself compares only names, emails and ids. */
-import { useState } from 'preact/hooks';
+/** Searches the attributes, because the search itself compares only names, emails and ids. */
 import type { ListQuery } from '../address/list-query.js';
 import type { Go } from '../address/route.js';
 import type { Directory } from '../calls/directory.js';
 import { loadPart } from '../calls/load-part.js';
-import { SearchIcon } from '../ui/icons.js';
 
 export interface AttributeSearchProps {
   readonly directory: Directory;
@@ -22,26 +20,4 @@ export async function searchAttributes({
   const found = await attributeFilter(directory, query, filter);
   if (found === undefined) throw new Error('No user in the sample has an attribute with a text.');
   go({ view: 'list', query: '', filter: found });
-}
-
-export function AttributeSearch(props: AttributeSearchProps) {
-  const { query } = props.query;
-  const [problem, setProblem] = useState('');
-  const search = () =>
-    searchAttributes(props).catch((error: unknown) => setProblem(error instanceof Error ? error.message : ''));
-  return (
-    <>
-      <button type="button" class="button primary" onClick={() => void search()}>
-        <SearchIcon />
-        <span class="truncate">
-          Search attributes for “<bdi>{query.trim()}</bdi>”
-        </span>
-      </button>
-      {problem !== '' && (
-        <p class="hint" role="alert">
-          {problem}
-        </p>
-      )}
-    </>
-  );
 }

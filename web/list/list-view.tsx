@@ -58,7 +58,6 @@ export function ListView(props: ListViewProps) {
   const pasted = useRef('');
   const focusGrid = useRef<(row?: number) => void>(undefined);
   const filterByColumn = useRef<(columnId: string) => void>(undefined);
-  const [choice, setChoice] = useState<PendingChoice>();
   const [isOrderHidden, setOrderHidden] = useState(false);
   useSearchCommand(search);
 
@@ -68,21 +67,7 @@ export function ListView(props: ListViewProps) {
   const { rows, queryError, isRequesting } = list;
   const isSearch = !selectsAll(list.query);
 
-  const onChoose = (query: string, key: 'ArrowDown' | 'Enter') => {
-    const wanted = { ...listQueryOf(route), query };
-    if (key === 'ArrowDown' && list.isShowing(wanted)) focusGrid.current?.();
-    else setChoice((before) => nextChoice(before, wanted, key));
-  };
-  useLayoutEffect(() => {
-    if (choice === undefined || list.isRequesting || !isSameQuery(choice.query, list.requestedQuery)) return;
-    setChoice(undefined);
-    // The server rejected the query, so the list still shows the previous one.
-    if (!list.isShowing(choice.query)) return;
-    if (choice.row !== 'only') focusGrid.current?.(choice.row);
-    else if (list.rows !== 1 || list.hasMore || !isSearch) return;
-    const user = list.userAt(choice.row === 'only' ? 0 : Math.min(choice.row, list.rows - 1));
-    if (choice.opens && user !== undefined) onOpen(user.id);
-  }, [choice, version]);
+  const { onChoose, onCancel } = useChoice(props, focusGrid);
 
   const total = list.total.kind === 'exact' ? list.total.count : undefined;
   const bulk = useBulkActions({
@@ -117,7 +102,7 @@ export function ListView(props: ListViewProps) {
           )
         }
         onChoose={onChoose}
-        onCancel={() => setChoice(undefined)}
+        onCancel={onCancel}
         onPaste={(text) => {
           pasted.current = text;
         }}
@@ -161,6 +146,29 @@ export function ListView(props: ListViewProps) {
       <p class="print-note">These are the rows that were on the screen. Export the users to get all of them.</p>
     </main>
   );
+}
+
+/** Moves from the search to the list, or opens a match, once the list shows the query. */
+function useChoice({ list, version, route, onOpen }: ListViewProps, focusGrid: { current?: (row?: number) => void }) {
+  const [choice, setChoice] = useState<PendingChoice>();
+  useLayoutEffect(() => {
+    if (choice === undefined || list.isRequesting || !isSameQuery(choice.query, list.requestedQuery)) return;
+    setChoice(undefined);
+    // The server rejected the query, so the list still shows the previous one.
+    if (!list.isShowing(choice.query)) return;
+    if (choice.row !== 'only') focusGrid.current?.(choice.row);
+    else if (list.rows !== 1 || list.hasMore || selectsAll(list.query)) return;
+    const user = list.userAt(choice.row === 'only' ? 0 : Math.min(choice.row, list.rows - 1));
+    if (choice.opens && user !== undefined) onOpen(user.id);
+  }, [choice, version]);
+  return {
+    onChoose(query: string, key: 'ArrowDown' | 'Enter') {
+      const wanted = { ...listQueryOf(route), query };
+      if (key === 'ArrowDown' && list.isShowing(wanted)) focusGrid.current?.();
+      else setChoice((before) => nextChoice(before, wanted, key));
+    },
+    onCancel: () => setChoice(undefined),
+  };
 }
 
 /** Whether the list was loaded and is empty. */

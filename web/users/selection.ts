@@ -28,8 +28,8 @@ export interface Selection {
   /** Call this after users were deleted. */
   forget(ids: Iterable<string>): void;
   /**
-   * Call this if a user begins or stops to match the list's query. Who stops to match is not selected any more, unless it was
-   * selected before the last change of the query.
+   * Call this if a user begins or stops to match the list's query. A user who stops to match is no longer selected, except one
+   * who was selected before the last change of the query.
    */
   setMatching(id: string, isMatching: boolean): void;
   /** Returns a function that ends the subscription. */

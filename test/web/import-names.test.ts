@@ -242,7 +242,7 @@ describe.skipIf(browserMissing !== undefined)('names in an import on the page', 
     await page.unroute('**/ListUsers');
     await button(page, 'Continue').click();
     await dialog(page).getByText('The import is complete.').waitFor();
-    expect(await counts(page)).toEqual({ Created: '0', Updated: '60', Skipped: '0', Rejected: '0' });
+    expect(await counts(page)).toEqual({ Created: '0', Updated: '60', Unchanged: '0', Rejected: '0' });
   });
 
   it('of an update change only the name that a cell has', async () => {

@@ -99,6 +99,14 @@ async function stayBusy(list: UserList, directory: MemoryDirectory, ms: number):
 
 const isGone = (list: UserList, id: string) => list.rowOf(id) < 0 || list.leavingReason(id) !== undefined;
 
+/** Moves a user into the list, and returns while the check of this change waits for its response. Later ones are fast. */
+async function startSlowCheck(directory: MemoryDirectory, list: UserList, id: string): Promise<void> {
+  directory.latencyMs = 3_000;
+  list.apply([directory.move(id, 'Sales')]);
+  while (directory.checks === 0) await vi.advanceTimersByTimeAsync(100);
+  directory.latencyMs = 5;
+}
+
 describe('a list with a filter, while others change many users', () => {
   beforeEach(() => {
     vi.useFakeTimers();
@@ -206,10 +214,7 @@ describe('a list with a filter, while others change many users', () => {
     const directory = new MemoryDirectory(['Sales', 'Sales', 'Support']);
     const list = await openSales(directory);
     const id = idOf(2);
-    directory.latencyMs = 3_000;
-    list.apply([directory.move(id, 'Sales')]);
-    while (directory.checks === 0) await vi.advanceTimersByTimeAsync(100);
-    directory.latencyMs = 5;
+    await startSlowCheck(directory, list, id);
     list.apply([directory.move(id, 'Support')]);
     const wasRow = [];
     for (let past = 0; past < 10_000; past += 100) {
@@ -224,10 +229,7 @@ describe('a list with a filter, while others change many users', () => {
     const directory = new MemoryDirectory(['Sales', 'Sales', 'Sales']);
     const list = await openSales(directory);
     const id = idOf(2);
-    directory.latencyMs = 3_000;
-    list.apply([directory.move(id, 'Sales')]);
-    while (directory.checks === 0) await vi.advanceTimersByTimeAsync(100);
-    directory.latencyMs = 5;
+    await startSlowCheck(directory, list, id);
     const { user } = directory.move(id, 'Support');
     list.put(user ?? User.create());
     await vi.advanceTimersByTimeAsync(5_000);

@@ -166,7 +166,7 @@ function valueMistake(filter: string, after: number): Mistake | undefined {
     return { text: `A number has no separators except the decimal point. Did you mean ${meant}?`, at };
   }
   const words = wordsForm.exec(rest)?.groups?.words ?? '';
-  // A name is no error of the syntax.
+  // A single word can be the name of a field, so the syntax is right.
   const isName = /^\w*$/.test(words);
   const isExpression = /^(?:attributes|timestamp|has|today|this_year)\b/.test(words);
   return isName || isExpression ? undefined : { text: needsQuotes(words), at };

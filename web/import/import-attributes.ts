@@ -138,7 +138,7 @@ function otherTypeOf(known: KnownAttributes, key: string): CellKind | undefined 
   return type !== undefined && Object.hasOwn(otherTypes, type) ? (type as CellKind) : undefined;
 }
 
-/** Words in the names of attributes whose values have digits and are no numbers: a postcode may begin with 0, and 8.30 is a time. */
+/** If an attribute's name has one of these words, its digits are not a number: a postcode may begin with 0, and 8.30 is a time. */
 const codeWords = new Set(
   (
     'zip zipcode postcode postal plz phone tel telephone telefon mobile fax iban account code version release time id ids ' +

@@ -178,13 +178,18 @@ function refuseZeros(file: File, sample: Uint8Array): void {
   if (zero > 0) throw new NotCsv(file);
 }
 
+/** Whether no known user has a value of the attribute, except null. */
+function lacksType(known: KnownAttributes, key: string): boolean {
+  return (known.get(key) ?? 'null') === 'null';
+}
+
 /** The keys of attributes that columns may mean, except those with a known type. */
 function unknownKeys(columns: readonly Column[], known: KnownAttributes): string[] {
   const isAttribute = ({ field, isIgnored }: Column) =>
     !isIgnored && (field === '' || attributeKeyOf(field) !== undefined);
   const meant = withKnownKeys(columns, known).map(({ field }) => attributeKeyOf(field) ?? '');
   const keys = [...columns.filter(isAttribute).map(keyForColumn), ...meant];
-  return [...new Set(keys)].filter((key) => key !== '' && (known.get(key) ?? 'null') === 'null');
+  return [...new Set(keys)].filter((key) => key !== '' && lacksType(known, key));
 }
 
 /** The columns whose key the user has just entered, so that it was not looked up yet. */
@@ -192,7 +197,7 @@ export function columnsToLookUp({ columns, known, newKeys }: FilePreview, before
   const fields = new Set(before.columns.map(({ field }) => field));
   return columns.filter(({ field }) => {
     const key = attributeKeyOf(field);
-    return key !== undefined && !fields.has(field) && !newKeys.has(key) && (known.get(key) ?? 'null') === 'null';
+    return key !== undefined && !fields.has(field) && !newKeys.has(key) && lacksType(known, key);
   });
 }
 

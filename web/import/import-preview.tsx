@@ -78,7 +78,7 @@ export function ImportPreview(props: ImportPreviewProps) {
       {fault === undefined || fault instanceof WrongEncoding ? null : (
         <p class="notice danger">{fault.message} Only the rows before that line can be imported.</p>
       )}
-      {/* The cells of a person are no names of attributes. */}
+      {/* If the first line is a person, its cells do not name attributes. */}
       {hasHeader && hasEmailFirst ? null : <AddAttributes preview={preview} onColumns={onColumns} />}
       <ColumnTable preview={preview} onColumns={onColumns} />
       <p class="hint">

@@ -3,7 +3,7 @@ import type { User } from '../../generated/users/v1/user.js';
 import { attributeKeyOf, attributePath } from '../../src/fields.js';
 import { formatCount, formatTime, formatTimeText, formatWholeTime } from '../text/format.js';
 import type { JsonValue } from '../users/user-fields.js';
-import { orderByAttribute } from '../users/user-order.js';
+import { isAttributeOrder, orderByAttribute } from '../users/user-order.js';
 
 export interface Column {
   readonly id: string;
@@ -75,7 +75,7 @@ export function columnOf(id: string): Column | undefined {
 
 /** Whether the server sorts all users for each page. */
 export function isSlowOrder(by: string): boolean {
-  return by === 'update_time' || attributeKeyOf(by) !== undefined || by.startsWith('attributes[');
+  return by === 'update_time' || isAttributeOrder(by);
 }
 
 const columnsMax = 100;

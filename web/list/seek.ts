@@ -16,7 +16,7 @@ import {
   typeGroups,
   withCondition,
 } from '../users/order-keys.js';
-import { createUserOrder, type OrderKey, readOrder, type UserOrder } from '../users/user-order.js';
+import { createUserOrder, isAttributeOrder, type OrderKey, type UserOrder } from '../users/user-order.js';
 
 export interface SeekOptions {
   readonly directory: UserReader;
@@ -167,8 +167,6 @@ async function placeBeforeEnd(options: SeekOptions, order: UserOrder): Promise<P
     .sort(order.compare);
   return complete[0] && { key: complete[0], fromEnd: complete.length, isCounted: true };
 }
-
-const isAttributeOrder = (orderBy: string) => readOrder(orderBy).keys !== undefined;
 
 /** The greatest id that a user with the value can have. */
 function idAfter({ value, id }: OrderKey, isAttribute: boolean): string {

@@ -1,6 +1,6 @@
 /** Keys of an order that no user needs to have, and keys as conditions of a filter. */
 import { sortedCharactersMax } from '../../src/fields.js';
-import { type OrderKey, type OrderTerm, readOrder, sortedTypes, writeOrder } from './user-order.js';
+import { isAttributeOrder, type OrderKey, type OrderTerm, readOrder, sortedTypes, writeOrder } from './user-order.js';
 
 export const idMin = '00000000-0000-7000-8000-000000000000';
 
@@ -18,16 +18,12 @@ export function greatestId(time: number): string {
 
 /** The condition, in CEL, that a user has the key or is after it in the order. */
 export function conditionFrom(orderBy: string, key: OrderKey): string {
-  return readOrder(orderBy).keys === undefined
-    ? conditionInGroup(orderBy, key, '>=')
-    : `!(${attributeBefore(orderBy, key)})`;
+  return isAttributeOrder(orderBy) ? `!(${attributeBefore(orderBy, key)})` : conditionInGroup(orderBy, key, '>=');
 }
 
 /** The condition, in CEL, that a user is before the key. */
 export function conditionBefore(orderBy: string, key: OrderKey): string {
-  return readOrder(orderBy).keys === undefined
-    ? conditionInGroup(orderBy, key, '<')
-    : `(${attributeBefore(orderBy, key)})`;
+  return isAttributeOrder(orderBy) ? `(${attributeBefore(orderBy, key)})` : conditionInGroup(orderBy, key, '<');
 }
 
 /** The condition among the users whose value has the type of the key's value. For attributes it is shorter and faster. */

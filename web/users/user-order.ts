@@ -37,6 +37,8 @@ export function readOrder(orderBy: string): OrderTerm {
   return { by: keys === undefined ? by : orderByAttribute(keys), descends, keys };
 }
 
+export const isAttributeOrder = (orderBy: string) => readOrder(orderBy).keys !== undefined;
+
 /** The `by` of an order by an attribute. */
 export function orderByAttribute(keys: readonly string[]): string {
   return `attributes${keys.map((key) => (isPlainKey(key) ? `.${key}` : `[${JSON.stringify(key)}]`)).join('')}`;
